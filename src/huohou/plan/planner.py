@@ -1,0 +1,179 @@
+"""One planner for everybody: what was asked and what is known become a Plan, the same for trainer, audit and lab."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from huohou.language import Text
+from huohou.plan.advice import Case, advise
+from huohou.plan.budget import Workload, estimate
+from huohou.plan.result import Advice, Batch, Plan
+from huohou.plan.sizes import Asked, Sizes, resolve
+from huohou.schedule.recipes import ScheduleSpec, build
+from huohou.schedule.warmup import default_warmup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Everything a plan is made from.
+
+    Attributes:
+        spec: The schedule that was asked for.
+        asked: The sizes that were said.
+        name: The run's name.
+        stage: ``pretrain`` and so on.
+        scratch: Whether the weights start from nothing.
+        exact: Whether the number of sequences is certain.
+        interval: The lowest and highest number of sequences that a sample allows.
+        data: What is known of the corpus.
+        model: Hugging Face names, and ``parameters``.
+        parameters: Of the model, where no shape is known.
+        flops_per_token: Of the model, where its shape is known.
+        optimizer: Its settings.
+        execution: Device, dtype and so on, as far as they are settled.
+        hardware, speed, price: For the budget.
+        config: The resolved run file.
+    """
+
+    spec: ScheduleSpec
+    asked: Asked
+    name: str = "run"
+    stage: str = "pretrain"
+    scratch: bool = True
+    exact: bool = True
+    interval: tuple[int, int] | None = None
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    model: Mapping[str, Any] | None = None
+    parameters: int | None = None
+    flops_per_token: int | None = None
+    optimizer: Mapping[str, Any] | None = None
+    execution: Mapping[str, Any] | None = None
+    hardware: str | None = None
+    speed: float | None = None
+    price: float | None = None
+    config: Mapping[str, Any] | None = None
+
+
+def make_plan(request: Request) -> Plan:
+    """Decide everything.
+
+    Raises:
+        UserError: Something does not fit, disagrees, or is missing.
+    """
+    sizes = resolve(request.asked)
+    spec = request.spec
+    wanted = default_warmup(sizes.updates, scratch=request.scratch) if spec.warmup is None else None
+    built = build(
+        spec,
+        sizes.updates,
+        warmup=wanted,
+        tokens_per_update=sizes.tokens_per_update,
+        updates_per_epoch=sizes.updates_per_epoch,
+    )
+    parameters = request.parameters or (request.model or {}).get("parameters")
+    betas = (request.optimizer or {}).get("betas")
+    advice = advise(
+        Case(
+            spec=spec,
+            built=built,
+            updates=sizes.updates,
+            warmup_given=spec.warmup is not None,
+            scratch=request.scratch,
+            parameters=parameters,
+            world_size=sizes.world_size,
+            beta2=None if betas is None else betas[1],
+        )
+    )
+    per_update = sizes.tokens_per_update
+    micro = (
+        None
+        if sizes.micro_batch is None or sizes.sequence_length is None
+        else sizes.micro_batch * sizes.sequence_length
+    )
+    budget = estimate(
+        Workload(
+            parameters=parameters,
+            flops_per_token=request.flops_per_token,
+            tokens=sizes.tokens or request.asked.tokens,
+            micro_batch_tokens=micro,
+            shape=request.model,
+            world_size=sizes.world_size,
+            hardware=request.hardware,
+            speed=request.speed,
+            price=request.price,
+        )
+    )
+    return Plan(
+        name=request.name,
+        stage=request.stage,
+        updates=sizes.updates,
+        exact=request.exact or request.asked.updates is not None,
+        interval=None if request.asked.updates is not None else _interval(request),
+        curve=built.curve,
+        phases=built.phases,
+        warmup_updates=built.warmup,
+        decay_updates=built.decay,
+        floor=float(spec.peak * spec.floor.of(spec.peak, key="floor")),
+        sequence_length=sizes.sequence_length,
+        batch=Batch(
+            sequences=sizes.batch,
+            tokens=None if per_update is None else int(per_update),
+            micro_batch=sizes.micro_batch,
+            accumulation=sizes.accumulation,
+            world_size=sizes.world_size,
+            last=sizes.last_batch,
+        ),
+        data=_data(request, sizes),
+        model=request.model,
+        optimizer=request.optimizer,
+        execution=request.execution,
+        budget=budget,
+        advice=(*_rounding(sizes), *advice),
+        config=request.config,
+    )
+
+
+def _interval(request: Request) -> tuple[int, int] | None:
+    """The lowest and highest T that the sample of the data allows."""
+    if request.interval is None:
+        return None
+    low, high = (resolve(replace(request.asked, sequences=n)).updates for n in request.interval)
+    return low, high
+
+
+def _data(request: Request, sizes: Sizes) -> dict[str, Any]:
+    known = {
+        "documents": None,
+        "characters": None,
+        "bytes": None,
+        "tokens": None,
+        "padded": None,
+        "dropped": None,
+        **request.data,
+    }
+    return {
+        **known,
+        "sequences": sizes.sequences,
+        "sequence_length": sizes.sequence_length,
+        "epochs": None if sizes.epochs is None else float(sizes.epochs),
+        "tokens_total": sizes.tokens or request.asked.tokens,
+    }
+
+
+def _rounding(sizes: Sizes) -> tuple[Advice, ...]:
+    if not sizes.batch_rounded or sizes.batch is None or sizes.sequence_length is None:
+        return ()
+    tokens = sizes.batch * sizes.sequence_length
+    return (
+        Advice(
+            "batch-rounded",
+            Text(
+                f"the batch in tokens was rounded up to {sizes.batch} whole sequences, {tokens} tokens",
+                f"以 token 表示的批大小已向上取整为 {sizes.batch} 条完整序列，即 {tokens} token",
+            ),
+            "the rounding rule",
+            "strong",
+        ),
+    )
