@@ -283,10 +283,16 @@ def _vector_evaluator(shape: Shape, peak: Fraction, ops: Any, last: int) -> Call
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """What happens strictly between two knots: a description that equal ways share, and the rate there."""
+    """What happens strictly between two knots: a description that equal ways share, the rate there, and how far."""
 
     description: tuple[Any, ...]
     rate: Callable[[int], float]
+    first: float
+    last: float
+
+    def passes(self, curve: Curve, update: int) -> bool:
+        """Whether this way gives the curve's rate at an update."""
+        return self.first <= update <= self.last and self.rate(update) == curve(update)
 
 
 def _way(shape: Shape, peak: Fraction) -> _Way:
@@ -294,41 +300,39 @@ def _way(shape: Shape, peak: Fraction) -> _Way:
     line = shape.line(peak)
     if line is not None:
         a, b, d = line
-        return _Way(("line", str(Fraction(a, d)), str(Fraction(b, d))), evaluate)
+        return _Way(("line", str(Fraction(a, d)), str(Fraction(b, d))), evaluate, -math.inf, math.inf)
     parameter = None if shape.parameter is None else str(shape.parameter)
     first = float(shape.first * peak).hex()
     if shape.name in LAWS:
-        return _Way((shape.name, shape.start, first, parameter), evaluate)
-    return _Way((shape.name, shape.start, shape.end, first, float(shape.last * peak).hex(), parameter), evaluate)
+        return _Way((shape.name, shape.start, first, parameter), evaluate, shape.start, math.inf)
+    ends = (shape.start, shape.end, first, float(shape.last * peak).hex())
+    return _Way((shape.name, *ends, parameter), evaluate, shape.start, shape.end)
 
 
 def _canonical(curve: Curve, last: int) -> list[Any]:
     """The knots that matter in 1 … ``last``, in one spelling.
 
     A knot is left out where the way before it, running on, passes through it and goes the same way as the one after
-    it. A step of one update has no inside, so it goes any way (``None``) that passes through its ends.
+    it. A step of one update has no inside, so it counts as part of the way after it where that passes through both of
+    its ends, else of the way before it.
     """
     updates = [knot.update for knot in curve.knots]
     places = [1, *(u for u in updates if 1 < u < last)] + ([last] if last > 1 else [])
+    ways: list[_Way | None] = [None] * len(places)
+    for i in reversed(range(len(places) - 1)):
+        if places[i + 1] - places[i] > 1:
+            k = bisect_right(updates, places[i]) - 1
+            outside = k < 0 or k == len(updates) - 1
+            shape = hold(places[i], curve.knots[max(k, 0)].value).shape if outside else curve.knots[k].shape
+            ways[i] = _way(shape, curve.peak)
+        else:
+            after = ways[i + 1]
+            ways[i] = after if after is not None and after.passes(curve, places[i]) else None
     kept: list[tuple[int, _Way | None]] = []
-    for place, following in zip(places, [*places[1:], None], strict=True):
-        way: _Way | None = None
-        if following is not None and following - place > 1:
-            i = bisect_right(updates, place) - 1
-            outside = i < 0 or i == len(updates) - 1
-            way = _way(hold(place, curve.knots[max(i, 0)].value).shape if outside else curve.knots[i].shape, curve.peak)
-        before = kept[-1][1] if kept and following is not None else None
-        if before is not None and before.rate(place) == curve(place):
-            if way is None or way.description == before.description:
-                continue
-        elif (
-            kept
-            and following is not None
-            and way is not None
-            and kept[-1][1] is None
-            and way.rate(place) == curve(place)
-        ):
-            kept[-1] = (kept[-1][0], way)
-            continue
-        kept.append((place, way))
+    for place, way in zip(places[:-1], ways[:-1], strict=True):
+        before = kept[-1][1] if kept else None
+        same = before is not None and (way is None or way.description == before.description)
+        if not (same and before is not None and before.passes(curve, place)):
+            kept.append((place, way))
+    kept.append((places[-1], None))
     return [[place, curve(place).hex(), way and way.description] for place, way in kept]

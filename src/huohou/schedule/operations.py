@@ -29,7 +29,7 @@ def knot_at(curve: Curve, update: int) -> Knot:
     return Knot(update, value_of_rate(curve, curve(update)), shape_at(curve, update))
 
 
-def slice(curve: Curve, first: int, last: int) -> Curve:  # noqa: A001 - it is what the operation is called.
+def slice(curve: Curve, first: int, last: int) -> Curve:
     """The curve seen through a window: equal to it, bit for bit, in ``first`` … ``last``, constant outside.
 
     Example:

@@ -44,9 +44,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+import huohou.schedule.decay as _decay
 from huohou.errors import UserError
 from huohou.language import Text
-from huohou.schedule import decay as _decay
 from huohou.schedule.curve import LONGEST, Curve, Knot, hold
 from huohou.schedule.operations import join, value_of_rate, with_peak
 from huohou.schedule.shapes import Shape
@@ -103,7 +103,7 @@ class ScheduleSpec:
     half_life: Duration | None = None
 
 
-def Schedule(*, peak: Number, **said: Number | Duration | Level | None) -> ScheduleSpec:  # noqa: N802 - reads as a type.
+def Schedule(*, peak: Number, **said: Number | Duration | Level | None) -> ScheduleSpec:
     """A :class:`ScheduleSpec` from plain words, as they would stand in a run file.
 
     Example:
