@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import assume, given, settings
@@ -58,13 +59,13 @@ def test_bounds_monotony_phases_and_ends(built: Built) -> None:
     assert all(0 < rate <= peak for rate in rates)
     assert max(rates) == peak
     assert rates[max(built.warmup, 1) - 1] == peak
-    assert all(a <= b for a, b in zip(rates[: built.warmup], rates[1 : built.warmup], strict=False))
+    assert all(a <= b for a, b in pairwise(rates[: built.warmup]))
     covered = [u for phase in built.phases for u in range(phase.first, phase.last + 1)]
     assert covered == list(range(1, updates + 1))
     for phase in built.phases:
         part = rates[phase.first - 1 : phase.last]
         if phase.name in ("decay", "hold", "cycle"):
-            assert all(a >= b for a, b in zip(part, part[1:], strict=False)), phase
+            assert all(a >= b for a, b in pairwise(part)), phase
         if phase.name == "hold":
             assert set(part) == {peak}
     assert all(curve(u) == curve(updates + 2) for u in (updates + 3, 10 * updates, 10**14))

@@ -12,25 +12,15 @@ from typing import Any
 
 from huohou.errors import UserError
 from huohou.language import Text
-from huohou.plan.planner import Request, make_plan
+from huohou.plan.api import WORDS, plan_of_words
 from huohou.plan.result import Plan
-from huohou.plan.sizes import Asked, resolve
 from huohou.schedule.recipes import ScheduleSpec
-from huohou.units import Duration, Level, exact, quantity, whole
+from huohou.units import exact, whole
 
 HELP = Text(
     "Say what a run will do, before anything is spent: from a run file, or from flags alone.",
     "在花费任何资源之前说明训练会做什么：可用训练配置，也可只用参数。",
 )
-
-_SAY_WARMUP = {
-    "warmup": None,
-    "warmup_rate": "rate",
-    "warmup_ratio": "rate",
-    "num_warmup_steps": "steps",
-    "warmup_steps": "steps",
-}
-"""The flags that say the warmup's length, and what a bare number means under each."""
 
 _OUTPUTS = frozenset({"run", "set", "rates", "json", "csv", "png", "compare", "exact", "hardware", "speed", "price"})
 """What may stand beside a run file; the other flags would say again what the file says."""
@@ -64,8 +54,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--warmup",
         help=str(Text("10%%, 1000 steps, 2B tokens, 1 epoch, off", "10%%、1000 steps、2B tokens、1 epoch、off")),
     )
-    add("--warmup-rate", "--warmup-ratio", action="append", help=str(Text("as a share of the run", "占全程的比例")))
-    add("--num-warmup-steps", "--warmup-steps", action="append", help=str(Text("in updates", "以步数计")))
+    add("--warmup-rate", help=str(Text("as a share of the run", "占全程的比例")))
+    add("--warmup-ratio", help=str(Text("the same", "同上")))
+    add("--num-warmup-steps", help=str(Text("in updates", "以步数计")))
+    add("--warmup-steps", help=str(Text("the same", "同上")))
     add("--warmup-shape", help="linear, cosine, 1-sqrt, exponential, logarithmic")
     add("--warmup-start", help=str(Text("the level at the origin", "起点的高度")))
     add("--decay", "--lr-scheduler-type", help="cosine, linear, constant, 1-sqrt, polynomial, inverse_sqrt, …")
@@ -132,7 +124,8 @@ def _updates(text: str, plan: Plan) -> Iterator[int]:
     past = [update for update in updates if update > plan.updates]
     if past:
         note = Text(
-            f"huohou: note: update {past[0]} lies past the end of this run of {plan.updates}; the curve is constant there.",
+            f"huohou: note: update {past[0]} lies past the end of this run of {plan.updates}; "
+            "the curve is constant there.",
             f"huohou: 注意：第 {past[0]} 步超出了全程 {plan.updates} 步；曲线在那里保持不变。",
         )
         print(note, file=sys.stderr)
@@ -189,8 +182,8 @@ def _from_file(options: argparse.Namespace) -> tuple[Plan, ScheduleSpec]:
         [*overrides, *options.set],
         exact=options.exact,
         hardware=options.hardware,
-        speed=_speed(options),
-        price=_price(options),
+        speed=None if options.speed is None else float(exact(options.speed, key="--speed")),
+        price=None if options.price is None else float(exact(options.price, key="--price")),
     )
 
 
@@ -208,144 +201,16 @@ def _compare(plan: Plan, other: Plan) -> dict[str, Any]:
     return comparison(plan, other)
 
 
-def _speed(options: argparse.Namespace) -> float | None:
-    return _positive(options.speed, "--speed")
-
-
-def _price(options: argparse.Namespace) -> float | None:
-    return _positive(options.price, "--price")
-
-
-def _positive(value: str | None, key: str) -> float | None:
-    if value is None:
-        return None
-    number = exact(value, key=key)
-    if number <= 0:
-        raise UserError(f"{key} is {value}, but it must be above 0.", f"{key} 的值是 {value}，应大于 0。")
-    return float(number)
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _from_flags(options: argparse.Namespace) -> tuple[Plan, ScheduleSpec]:
     if options.set:
         raise UserError("--set needs a run file to override.", "--set 需要一个可覆盖的训练配置。")
-    if options.peak is None:
+    if options.peak is None and options.updates is None:
         raise UserError(
             "nothing to plan: give a run file, or flags such as --updates 10000 --peak 3e-4 --warmup-rate 0.1.",
             "没有可计划的内容：请给出训练配置，或参数，例如 --updates 10000 --peak 3e-4 --warmup-rate 0.1。",
         )
-    asked = _asked(options)
-    spec = _spec(options, asked)
-    request = Request(
-        spec=spec,
-        asked=asked,
-        stage=options.stage or "pretrain",
-        scratch=options.stage in (None, "pretrain"),
-        parameters=None if options.params is None else whole(options.params, key="--params", least=1),
-        hardware=options.hardware,
-        speed=_speed(options),
-        price=_price(options),
-    )
-    return make_plan(request), spec
-
-
-def _asked(options: argparse.Namespace) -> Asked:
-    def count(name: str) -> int | None:
-        value = getattr(options, name)
-        return None if value is None else whole(value, key="--" + name.replace("_", "-"), least=1)
-
-    batch, unit = (
-        (None, "sequences") if options.batch is None else quantity(options.batch, key="--batch", default="sequences")
-    )
-    if unit not in ("sequences", "sequence", "samples", "条", "tokens", "token", "tok", "词元"):
-        raise UserError(
-            f"--batch is {options.batch}; write a number of sequences such as 256, or tokens such as 4M tokens.",
-            f"--batch 的值是 {options.batch}；请写序列数，例如 256，或 token 数，例如 4M tokens。",
-        )
-    epochs = None
-    if options.epochs is not None:
-        epochs, word = quantity(options.epochs, key="--epochs", default="epochs")
-        if epochs <= 0 or word not in ("epochs", "epoch", "轮"):
-            raise UserError(
-                f"--epochs is {options.epochs}; write a number above 0 such as 3 or 1.5.",
-                f"--epochs 的值是 {options.epochs}；请写大于 0 的数，例如 3 或 1.5。",
-            )
-    tokens = None
-    if options.tokens is not None:
-        number, word = quantity(options.tokens, key="--tokens", default="tokens")
-        if word not in ("tokens", "token", "tok", "词元") or number.denominator != 1 or number < 1:
-            raise UserError(
-                f"--tokens is {options.tokens}; write a whole number of tokens such as 2B.",
-                f"--tokens 的值是 {options.tokens}；请写整数 token 数，例如 2B。",
-            )
-        tokens = int(number)
-    return Asked(
-        updates=count("updates"),
-        tokens=tokens,
-        epochs=epochs,
-        sequences=count("sequences"),
-        sequence_length=count("sequence_length"),
-        batch=batch,
-        batch_in_tokens=unit in ("tokens", "token", "tok", "词元"),
-        micro_batch=count("micro_batch"),
-        accumulation=count("accumulation"),
-        world_size=count("gpus") or 1,
-    )
-
-
-def _spec(options: argparse.Namespace, asked: Asked) -> ScheduleSpec:
-    def length(name: str, bare: Any = None) -> Duration | None:
-        value = getattr(options, name)
-        return None if value is None else Duration.parse(value, key="--" + name.replace("_", "-"), bare=bare)
-
-    peak = exact(options.peak, key="--peak")
-    if peak <= 0:
-        raise UserError(
-            f"--peak is {options.peak}, but a rate must be above 0; write for example 3e-4.",
-            f"--peak 的值是 {options.peak}，学习率必须大于 0；请写成例如 3e-4。",
-        )
-    said: dict[str, Any] = {
-        "warmup": _warmup(options, asked),
-        "decay_length": length("decay_length"),
-        "timescale": length("timescale", "steps"),
-        "half_life": length("half_life", "steps"),
-        "warmup_shape": options.warmup_shape,
-        "decay": None if options.decay is None else options.decay.replace("inverse-sqrt", "inverse_sqrt"),
-        "decay_shape": options.decay_shape,
-        "warmup_start": None
-        if options.warmup_start is None
-        else Level.parse(options.warmup_start, key="--warmup-start"),
-        "floor": None if options.floor is None else Level.parse(options.floor, key="--floor"),
-        "power": None if options.power is None else exact(options.power, key="--power"),
-        "cycles": None if options.cycles is None else whole(options.cycles, key="--cycles", least=1),
-    }
-    return ScheduleSpec(peak=peak, **{key: value for key, value in said.items() if value is not None})
-
-
-def _warmup(options: argparse.Namespace, asked: Asked) -> Duration | None:
-    """The one length that the warmup flags say; two that say the same are fine."""
-    said: list[tuple[str, Duration]] = []
-    for name, bare in _SAY_WARMUP.items():
-        values = getattr(options, name, None)
-        for value in values if isinstance(values, list) else [] if values is None else [values]:
-            flag = "--" + name.replace("_", "-")
-            said.append((f"{flag} {value}", Duration.parse(value, key=flag, bare=bare)))
-    if not said:
-        return None
-    sizes = resolve(asked)
-
-    def updates(duration: Duration) -> int:
-        return duration.resolve(
-            key="--warmup",
-            updates=sizes.updates,
-            tokens_per_update=sizes.tokens_per_update,
-            updates_per_epoch=sizes.updates_per_epoch,
-        )
-
-    first, length = said[0]
-    for other, duration in said[1:]:
-        if updates(duration) != updates(length):
-            raise UserError(
-                f"{first} is {updates(length)} updates, but {other} is {updates(duration)}; leave one of them out.",
-                f"{first} 是 {updates(length)} 步，而 {other} 是 {updates(duration)} 步；请去掉其中一个。",
-            )
-    return length
+    return plan_of_words({name: value for name, value in vars(options).items() if name in WORDS}, _flag)

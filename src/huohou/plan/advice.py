@@ -23,10 +23,29 @@ LARGE_WORLD = 64
 PUBLISHED_UPDATES = (500, 8000)
 PUBLISHED_SHARE = (Fraction(4, 10_000), Fraction(2, 100))
 
-_ARTICLE = "the article on warmup that huohou succeeds (Chinese-LLaMA-Alpaca-2, DeepSpeed-Chat)"
-_RUNS = "published runs: LLaMA, Llama-3, OLMo-2, DeepSeek-V3, Baichuan2, Kimi K2 and others"
-_SHORT = "own measurement: 1.3M parameters, 600 updates, songci, 1-3 seeds (docs/warmup.md)"
-_PRICE = "predicted by a loss law fitted to 124M-parameter runs of 25k updates; not measured with varying warmup"
+_ARTICLE = Text(
+    "the article on warmup that huohou succeeds (Chinese-LLaMA-Alpaca-2, DeepSpeed-Chat)",
+    "huohou 所继承的那篇讲预热的文章（Chinese-LLaMA-Alpaca-2、DeepSpeed-Chat）",
+)
+_RUNS = Text(
+    "published runs: LLaMA, Llama-3, OLMo-2, DeepSeek-V3, Baichuan2, Kimi K2 and others",
+    "公开的训练：LLaMA、Llama-3、OLMo-2、DeepSeek-V3、Baichuan2、Kimi K2 等",
+)
+_SHORT = Text(
+    "own measurement: 1.3M parameters, 600 updates, songci, 1-3 seeds (docs/warmup.md)",
+    "自己的测量：130 万参数，600 步，宋词，1-3 个种子（docs/zh/warmup.md）",
+)
+_PRICE = Text(
+    "predicted by a loss law fitted to 124M-parameter runs of 25k updates; not measured with varying warmup",
+    "由拟合 1.24 亿参数、2.5 万步训练的损失规律预测；没有在不同预热长度下测量过",
+)
+_WHY = "Kosson et al. 2024 (arXiv 2410.23922); Kalra & Barkeshli 2024 (arXiv 2406.09405)"
+
+
+def _also(*sources: Text | str) -> Text:
+    """Several sources as one."""
+    texts = [Text(source, source) if isinstance(source, str) else source for source in sources]
+    return Text("; ".join(t.en for t in texts), "；".join(t.zh for t in texts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +108,7 @@ def _default(case: Case) -> Advice:
             f"没有写预热，因此取 {w} 步：{t} 的 5%{least.zh if case.scratch else ''}，"
             "不超过 2000 或 T-1；要自己决定请写 warmup:",
         ),
-        f"{_RUNS}; {_SHORT}",
+        _also(_RUNS, _SHORT),
         "moderate",
     )
 
@@ -143,13 +162,21 @@ def _article(case: Case) -> Advice:
         if name == "very long":
             inside = share < Fraction(1, 20)
             en, zh = "a smaller share (we read: below 5%)", "更小的占比（我们理解为 5% 以下）"
+        elif name == "medium":
+            inside = low <= share <= (high or 1)
+            en, zh = (
+                "nothing; its ranges for small and large runs span 5-20%",
+                "没有说明；它给小型和大型训练的范围合起来是 5-20%",
+            )
         else:
             inside = low <= share <= (high or 1)
             en = zh = f"{_percent(low)}-{_percent(high or Fraction(1))}"
         verdict_en = "inside" if inside else "outside"
         verdict_zh = "在其内" if inside else "不在其内"
         parts_en.append(f"for a run that is {label.en} the article says {en}; {_percent(share)} is {verdict_en}")
-        parts_zh.append(f"对{label.zh}的训练，文章建议 {zh}；{_percent(share)} {verdict_zh}")
+        parts_zh.append(
+            f"对{label.zh}的训练，文章{'' if name == 'medium' else '建议 '}{zh}；{_percent(share)} {verdict_zh}"
+        )
     return Advice(
         "article-range",
         Text("; ".join(parts_en) + " (the thresholds are huohou's)", "；".join(parts_zh) + "（分界线是 huohou 定的）"),
@@ -174,7 +201,7 @@ def _off(case: Case) -> Advice:
             + (f"，{case.world_size} 个进程的大批量时更是如此" if many else "")
             + "；warmup: 5% 的代价很小",
         ),
-        "Kosson et al. 2024 (arXiv 2410.23922); Kalra & Barkeshli 2024 (arXiv 2406.09405); " + _SHORT,
+        _also(_WHY, _SHORT),
         "strong" if fresh else "moderate",
     )
 
@@ -250,7 +277,7 @@ def _beta2(case: Case) -> Advice:
             f"beta2 = {case.beta2:g} 的 AdamW 需要约 2/(1-beta2) = {least:.0f} 步，二阶矩才有意义；预热只有 "
             f"{case.built.warmup} 步",
         ),
-        "Ma & Yarats 2019 (arXiv 1910.04209)",
+        _also("Ma & Yarats 2019 (arXiv 1910.04209)"),
         "moderate",
     )
 
@@ -268,7 +295,7 @@ def _decay(case: Case) -> list[Advice]:
                     f"这种衰减按自己的规律进行，到下限为止：更新步 {t} 使用 {curve(t)}，"
                     f"为峰值的 {_percent(Fraction(curve(t)) / Fraction(float(curve.peak)))}",
                 ),
-                "its definition (docs/warmup.md)",
+                Text("its definition (docs/warmup.md)", "它的定义（docs/zh/warmup.md）"),
                 "strong",
             )
         )
@@ -280,7 +307,7 @@ def _decay(case: Case) -> list[Advice]:
                     "the rate never falls; a decay over the last 10-20% usually lowers the final loss",
                     "学习率不会下降；在最后 10-20% 衰减通常能降低最终损失",
                 ),
-                "MiniCPM (arXiv 2404.06395); Hägele et al. 2024 (arXiv 2405.18392)",
+                _also("MiniCPM (arXiv 2404.06395)", "Hägele et al. 2024 (arXiv 2405.18392)"),
                 "strong",
             )
         )
@@ -294,7 +321,13 @@ def _decay(case: Case) -> list[Advice]:
                     else f"a cosine is what the article goes with; its floor is {decimal_text(spec.floor.number)}",
                     f"余弦衰减与文章一致；下限为 {spec.floor}",
                 ),
-                _ARTICLE + "; a straight line to 0 did as well or better in Bergsma et al. 2025 (arXiv 2502.15938)",
+                _also(
+                    _ARTICLE,
+                    Text(
+                        "a straight line to 0 did as well or better in Bergsma et al. 2025 (arXiv 2502.15938)",
+                        "Bergsma et al. 2025（arXiv 2502.15938）中直线降到 0 同样好或更好",
+                    ),
+                ),
                 "moderate",
             )
         )

@@ -173,7 +173,7 @@ def _rounding(sizes: Sizes) -> tuple[Advice, ...]:
                 f"the batch in tokens was rounded up to {sizes.batch} whole sequences, {tokens} tokens",
                 f"以 token 表示的批大小已向上取整为 {sizes.batch} 条完整序列，即 {tokens} token",
             ),
-            "the rounding rule",
+            Text("the rounding rule", "取整规则"),
             "strong",
         ),
     )

@@ -30,7 +30,7 @@ class Advice:
 
     id: str
     text: Text
-    source: str
+    source: Text
     strength: str
 
 
@@ -188,7 +188,16 @@ class Plan:
             "optimizer": None if self.optimizer is None else dict(self.optimizer),
             "execution": None if self.execution is None else dict(self.execution),
             "budget": dict(self.budget),
-            "advice": [{"id": a.id, **a.text.plain(), "source": a.source, "strength": a.strength} for a in self.advice],
+            "advice": [
+                {
+                    "id": a.id,
+                    **a.text.plain(),
+                    "source": a.source.en,
+                    "source_zh": a.source.zh,
+                    "strength": a.strength,
+                }
+                for a in self.advice
+            ],
             "config": None if self.config is None else dict(self.config),
         }
 
@@ -226,7 +235,8 @@ class Plan:
                 execution=plain["execution"],
                 budget=plain["budget"],
                 advice=tuple(
-                    Advice(a["id"], Text(a["en"], a["zh"]), a["source"], a["strength"]) for a in plain["advice"]
+                    Advice(a["id"], Text(a["en"], a["zh"]), Text(a["source"], a["source_zh"]), a["strength"])
+                    for a in plain["advice"]
                 ),
                 config=plain["config"],
             )

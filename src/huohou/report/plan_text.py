@@ -26,6 +26,26 @@ def pad(text: str, columns: int) -> str:
     return text + " " * max(0, columns - width(text))
 
 
+def wrap(text: str, columns: int, *, first: str, rest: str) -> list[str]:
+    """Lines of at most so many columns, broken at spaces and between 汉字."""
+    pieces: list[str] = []
+    for character in text:
+        joins = pieces and not (pieces[-1].endswith(" ") or width(character) == 2 or width(pieces[-1][-1]) == 2)
+        # A closing mark never begins a line.
+        if pieces and (joins or character in "，。；：、）！？ "):
+            pieces[-1] += character
+        else:
+            pieces.append(character)
+    lines, line = [], first
+    for piece in pieces:
+        if width(line + piece.rstrip()) > columns and line.strip():
+            lines.append(line.rstrip())
+            line = rest + piece.lstrip()
+        else:
+            line += piece
+    return [*lines, line.rstrip()]
+
+
 def short(number: float) -> str:
     """``1234567`` as ``1.23M``."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "k")):
@@ -56,14 +76,15 @@ def render(plan: Plan, *, spec: ScheduleSpec | None = None, ascii: bool = False,
         columns: How wide the drawing may be.
     """
     lines: list[str] = [_title(plan), ""]
-    lines += [f"{pad(str(label), _LABEL_WIDTH)} {line}" for label, line in _rows(plan, spec)]
+    for label, line in _rows(plan, spec):
+        lines += wrap(line, columns, first=pad(str(label), _LABEL_WIDTH) + " ", rest=" " * (_LABEL_WIDTH + 1))
     lines += ["", draw(plan.curve, plan.updates, width=max(24, min(columns - 14, 100)), height=9, ascii=ascii), ""]
     lines += list(_rates(plan))
     if plan.advice:
         lines += ["", str(Text("advice", "建议"))]
         for advice in plan.advice:
-            lines.append(f"  [{STRENGTHS[advice.strength]}] {advice.text}")
-            lines.append(f"      {Text('source', '依据')}: {advice.source}")
+            said = f"[{STRENGTHS[advice.strength]}] {advice.text} ({Text('source', '依据')}: {advice.source})"
+            lines += wrap(said, columns, first="  ", rest="      ")
     return "\n".join(lines)
 
 

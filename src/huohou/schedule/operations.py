@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from huohou.errors import UserError
 from huohou.schedule.curve import Curve, Knot, hold
@@ -104,7 +105,7 @@ def diff(one: Curve, other: Curve, last: int) -> Difference | None:
     places = sorted({1, last + 1, *(k.update for c in (one, other) for k in c.knots if 1 < k.update <= last)})
     first: int | None = None
     largest_at, distance, count = 0, -1.0, 0
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in pairwise(places):
         same = one.peak == other.peak and shape_at(one, begin) == shape_at(other, begin)
         stop = begin if same else end - 1
         at = begin

@@ -68,6 +68,7 @@ DECAYS = (
 """The names that ``decay`` may have."""
 
 DEFAULT_FLOOR = Level(Fraction(1, 10))
+DEFAULT_START = Level(Fraction(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class ScheduleSpec:
     peak: Fraction
     warmup: Duration | None = None
     warmup_shape: str = "linear"
-    warmup_start: Level = Level(Fraction(0))
+    warmup_start: Level = DEFAULT_START
     decay: str = "cosine"
     decay_length: Duration | None = None
     decay_shape: str = "linear"

@@ -1,0 +1,55 @@
+# make demo and make test do everything on a fresh machine: a local .venv, all packages, then the job.
+PYTHON ?= python3
+# On CPU-only Linux with PyTorch's own index: make demo TORCH_FLAGS="--index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0
+TORCH_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: demo test test-all check format lint types docs bench clean
+
+demo: $(VENV)/.train
+	$(BIN)/huohou demo
+
+test: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(PYTEST)
+
+test-all: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not gpu"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/pyright
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not slow and not external and not gpu and not heavy"
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m huohou.config.reference docs
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist runs .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch comes first: a package that depends on torch would otherwise choose its build.
+$(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "huohou needs Python 3.11 or newer; write: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH_FLAGS) "$(TORCH)"
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable ".[train,png]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train pyproject.toml
+	$(PIP) --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,420 @@
+"""From a run file to a finished run, with a model of some thousand parameters."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from huohou import launch, records
+from huohou.cli.main import main
+from huohou.config import RunConfig, load_run
+from huohou.errors import RunFailed, UserError
+from huohou.language import choose_language
+from huohou.model import read_model
+from huohou.plan.result import Plan
+from huohou.stages.lm import LanguageModelling
+from huohou.train import checkpoint
+from huohou.train.signals import Stopped
+
+UPDATES = 24
+
+RUN = """\
+# A run so small that it takes a second.
+name: small
+model: {hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2,
+        num_key_value_heads: 1, max_position_embeddings: 64}
+tokenizer: {vocab_size: 320}
+data: {train: poems.txt, split: line, validation: 10%, sequence_length: 32}
+batch: {size: 4, micro_batch: 2}
+schedule: {peak: 3e-3, warmup: 25%, decay: cosine}
+train: {updates: 24, evaluate_every: 8, sample_every: 12, sample_prompts: 春, threads: 1}
+checkpoint: {every: 4, keep: 3}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a corpus, its token cache and tokenizer, and one finished run, ``whole``."""
+    folder = tmp_path_factory.mktemp("launch")
+    lines = [f"春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。第{i}首，{'山水' * (i % 5)}。" for i in range(120)]
+    (folder / "poems.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "run.yaml").write_text(RUN, encoding="utf-8")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        launch.train(load("name=whole"), stream=io.StringIO())
+    finally:
+        os.chdir(before)
+        torch.use_deterministic_algorithms(False)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+
+
+def load(*overrides: str) -> RunConfig:
+    return load_run("run.yaml", overrides=overrides)
+
+
+def lines(name: str) -> list[dict[str, Any]]:
+    path = Path("runs") / name / "metrics.jsonl"
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in records.read(path)]
+
+
+def events(name: str, kind: str) -> list[dict[str, Any]]:
+    return [event for event in records.read(Path("runs") / name / "events.jsonl") if event["event"] == kind]
+
+
+def weights(name: str) -> bytes:
+    return (Path("runs") / name / "model" / "model.safetensors").read_bytes()
+
+
+def train(name: str, *overrides: str, **how: Any) -> str:
+    """Train, and return what was said."""
+    stream = io.StringIO()
+    launch.train(load(f"name={name}", *overrides), stream=stream, **how)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+    """Do something when a batch is read."""
+    real = LanguageModelling.batch
+
+    def at(batch: int, action: Callable[[], None]) -> None:
+        def read(self: LanguageModelling, index: int) -> Any:
+            if index == batch:
+                action()
+            return real(self, index)
+
+        monkeypatch.setattr(LanguageModelling, "batch", read)
+
+    return at
+
+
+class Leave(Exception):
+    """Stands for whatever ends a process."""
+
+
+def leave() -> None:
+    raise Leave
+
+
+def leave_at(batch: int, name: str, interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of this name that ends before it reads this batch."""
+    interrupt(batch, leave)
+    with pytest.raises(Leave):
+        train(name)
+    monkeypatch.undo()
+    monkeypatch.chdir(monkeypatch_place(name))
+
+
+def monkeypatch_place(name: str) -> Path:
+    """The working folder that holds the run."""
+    return next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "runs" / name).exists())
+
+
+def test_a_run_folder_holds_what_it_promises() -> None:
+    folder = Path("runs/whole")
+    assert {path.name for path in folder.iterdir()} == {
+        "config.yaml",
+        "plan.json",
+        "environment.json",
+        "metrics.jsonl",
+        "events.jsonl",
+        "checkpoints",
+        "model",
+    }
+    assert (folder / "config.yaml").read_text(encoding="utf-8") == RUN
+    assert [line["update"] for line in lines("whole")] == list(range(1, UPDATES + 1))
+    plan = Plan.from_plain(json.loads((folder / "plan.json").read_text(encoding="utf-8")))
+    assert plan.exact and plan.updates == UPDATES
+    assert [line["rate"] for line in lines("whole")] == [plan.curve(update) for update in range(1, UPDATES + 1)]
+    assert plan.execution == {
+        "device": "cpu",
+        "dtype": "float32",
+        "compile": False,
+        "threads": 1,
+        "fused": True,
+        "seed": 42,
+        "deterministic": False,
+    }
+    assert [event["update"] for event in events("whole", "evaluation")] == [8, 16, 24]
+    assert [event["prompt"] for event in events("whole", "sample")] == ["春", "春"]
+    assert lines("whole")[-1]["loss"] < lines("whole")[0]["loss"] - 0.1
+    assert 0 < lines("whole")[-1]["evaluation"]["bits_per_byte"] < 8
+
+
+def test_the_environment_is_described_without_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_a-secret")
+    text = Path("runs/whole/environment.json").read_text(encoding="utf-8")
+    found = json.loads(text)
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["hardware"]["cores"] >= 1
+    from huohou.train.environment import environment
+
+    assert "secret" not in json.dumps(environment())
+
+
+def test_the_model_is_a_hugging_face_folder() -> None:
+    model = read_model(Path("runs/whole/model"))
+    assert model.config.eos_token_id is not None
+    assert Path("runs/whole/model/tokenizer.json").is_file()
+
+
+@pytest.mark.parametrize("batch", [2, 6, 7, 15, 23])
+def test_a_resumed_run_is_the_same_bit_for_bit(batch: int, interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"cut{batch}"
+    leave_at(batch, name, interrupt, monkeypatch)
+    said = train(name, resume=True)
+    assert f"going on after update {batch // 4 * 4} of 24." in said
+    assert said.splitlines()[-2] == "planned == applied: 24 of 24 updates, 0 skipped, 24 batches read"
+    assert weights(name) == weights("whole")
+    assert lines(name) == lines("whole")
+
+
+def test_what_decides_bits_is_taken_from_the_plan(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_at(10, "settled", interrupt, monkeypatch)
+    said = train("settled", "train.dtype=bfloat16", "optimizer.fused=false", resume="auto")
+    assert "train.dtype: the run goes on with float32" in said
+    assert "optimizer.fused: the run goes on with True" in said
+    assert weights("settled") == weights("whole")
+
+
+def test_a_smaller_micro_batch_is_allowed_and_told(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_at(10, "smaller", interrupt, monkeypatch)
+    said = train("smaller", "batch.micro_batch=1", resume=True)
+    assert "micro_batch is 1 from here on, and was 2" in said
+    assert lines("smaller")[-1]["loss"] == pytest.approx(lines("whole")[-1]["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("schedule.peak=1e-3", r"schedule.peak was 0.003 and is 0.001"),
+        ("schedule.warmup=2 steps", r"schedule.warmup was .* and is .*"),
+        ("train.updates=48", r"train.updates was 24 and is 48"),
+        ("batch.size=8", r"batch.size was 4 and is 8"),
+        ("seed=7", r"seed was 42 and is 7"),
+        ("optimizer.weight_decay=0.2", r"optimizer.weight_decay was 0.1 and is 0.2"),
+        ("model.hidden_size=32", r"model.hidden_size was 16 and is 32"),
+    ],
+)
+def test_a_changed_plan_is_refused_with_both_values(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"runs/whole was planned otherwise: {message}.*Undo the change"):
+        train("whole", override, resume=True)
+
+
+def test_changed_data_are_refused(interrupt: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    leave_at(10, "changed", interrupt, monkeypatch)
+    text = Path("poems.txt").read_text(encoding="utf-8")
+    try:
+        Path("poems.txt").write_text(text.replace("夜来", "今夜"), encoding="utf-8")
+        with pytest.raises(UserError, match=r"data\.content was"):
+            train("changed", resume=True)
+    finally:
+        Path("poems.txt").write_text(text, encoding="utf-8")
+    train("changed", resume=True)
+    assert weights("changed") == weights("whole")
+
+
+def test_keys_that_decide_nothing_may_change(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_at(10, "watched", interrupt, monkeypatch)
+    train("watched", "train.evaluate_every=off", "checkpoint.every=off", "train.layers_every=1", resume=True)
+    assert weights("watched") == weights("whole")
+
+
+def test_a_finished_run_is_left_alone() -> None:
+    before = {path: path.read_bytes() for path in Path("runs/whole").rglob("*") if path.is_file()}
+    for resume in (True, "auto"):
+        assert "runs/whole is finished: 24 of 24 updates; nothing was done." in train("whole", resume=resume)
+    assert {path: path.read_bytes() for path in Path("runs/whole").rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_run_without_its_model_gets_it() -> None:
+    shutil.copytree("runs/whole", "runs/modelless")
+    shutil.rmtree("runs/modelless/model")
+    train("modelless", resume=True)
+    assert weights("modelless") == weights("whole")
+    assert len(events("modelless", "end")) == 1
+    assert len(lines("modelless")) == UPDATES
+
+
+def test_an_existing_run_is_refused() -> None:
+    with pytest.raises(UserError, match="runs/whole already holds a run: go on with it by --resume"):
+        train("whole")
+
+
+def test_no_run_cannot_be_resumed_but_auto_begins_one() -> None:
+    with pytest.raises(UserError, match="there is no run in runs/fresh to go on with"):
+        train("fresh", resume=True)
+    assert not Path("runs/fresh").exists()
+    train("fresh", resume="auto")
+    assert weights("fresh") == weights("whole")
+
+
+def test_somebody_elses_files_are_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("mine: true\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"config\.yaml exists already"):
+        train("other", f"output={tmp_path}", resume="auto")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def damage(name: str, update: int) -> Path:
+    path = Path("runs") / name / "checkpoints" / f"checkpoint-{update}" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def test_a_damaged_checkpoint_falls_back_loudly(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_at(14, "damaged", interrupt, monkeypatch)
+    damage("damaged", 12)
+    with pytest.raises(UserError, match=r"checkpoint-12 is damaged: model.safetensors is not what was written"):
+        train("damaged", resume=True, strict=True)
+    said = train("damaged", resume=True)
+    assert "WARNING: the checkpoint" in said and "The run goes on from the one of update 8." in said
+    assert weights("damaged") == weights("whole")
+    assert lines("damaged") == lines("whole")
+
+
+def test_a_run_is_never_begun_again_over_damaged_checkpoints(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_at(6, "ruined", interrupt, monkeypatch)
+    damage("ruined", 4)
+    for resume in (True, "auto"):
+        with pytest.raises(UserError, match="checkpoint-4 is damaged"):
+            train("ruined", resume=resume)
+    assert len(lines("ruined")) == 6
+
+
+def test_a_checkpoint_of_another_plan_is_refused(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_at(6, "foreign", interrupt, monkeypatch)
+    monkeypatch.setattr(checkpoint, "load", lambda found: pytest.fail("it was opened"))
+    train_other = {"fingerprint": "0", "plan_fingerprint": "1"}
+    found = checkpoint.find(Path("runs/foreign/checkpoints")).newest
+    assert found is not None
+    forged = type(found.manifest)(found.manifest.position, train_other, found.manifest.files)
+    (found.folder / "MANIFEST.json").write_text(forged.render(), encoding="ascii")
+    with pytest.raises(UserError, match="belongs to another plan"):
+        train("foreign", resume=True)
+
+
+def test_debris_is_cleaned_and_told(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_at(6, "debris", interrupt, monkeypatch)
+    (Path("runs/debris/checkpoints") / "checkpoint-8.tmp-0123abcd").mkdir()
+    assert "left half written: checkpoint-8.tmp-0123abcd" in train("debris", resume=True)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(interrupt: Any, number: int, status: int, capsys: Any) -> None:
+    name = f"signal{status}"
+    interrupt(9, lambda: os.kill(os.getpid(), number))
+    assert main(["train", "run.yaml", f"name={name}", "--quiet"]) == status
+    said = capsys.readouterr().out
+    assert f"checkpoint-10 is there. Go on with: huohou train run.yaml name={name} --resume" in said
+    assert not Path(f"runs/{name}/.lock").exists()
+    interrupt(-1, leave)
+    assert main(["train", "run.yaml", f"name={name}", "--resume"]) == 0
+    assert weights(name) == weights("whole")
+
+
+def test_a_signal_while_the_data_are_prepared_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "prepare", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Stopped):
+        train("early")
+    assert not Path("runs/early").exists()
+
+
+def test_five_bad_updates_fail_the_run(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    real = LanguageModelling.loss
+
+    def spoiled(self: Any, model: Any, micro: Any) -> torch.Tensor:
+        return real(self, model, micro) * (float("nan") if model.training else 1.0)
+
+    monkeypatch.setattr(LanguageModelling, "loss", spoiled)
+    assert main(["train", "run.yaml", "name=broken", "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert "5 updates in a row were not finite after update 0" in error
+    assert "Traceback" not in error
+
+
+def test_too_little_space_is_told_before_the_first_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr("huohou.data.cache.shutil.disk_usage", lambda path: usage, raising=False)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(UserError, match=r"not enough space for a checkpoint .* needed, 0.0 MB free"):
+        train("full")
+    assert not Path("runs/full").exists()
+
+
+def test_an_unwritable_place_is_told() -> None:
+    Path("a-file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match=r"a-file.* could not be written"):
+        train("blocked", "output=a-file/run")
+
+
+def test_a_model_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(launch, "write_model", full)
+    with pytest.raises(RunFailed, match=r"finished and saved in .*checkpoint-24, but .* No space left on device"):
+        train("modelfull")
+    monkeypatch.undo()
+    monkeypatch.chdir(monkeypatch_place("modelfull"))
+    train("modelfull", resume=True)
+    assert weights("modelfull") == weights("whole")
+
+
+def test_several_processes_are_refused() -> None:
+    with pytest.raises(UserError, match=r"batch\.gpus is 2"):
+        train("many", "batch.gpus=2", "batch.size=8")
+
+
+def test_a_missing_gpu_is_told() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match=r"train\.device is cuda, but torch .* sees no GPU"):
+        train("gpu", "train.device=cuda")
+
+
+def test_epochs_end_with_a_short_batch() -> None:
+    train("epochs", "train.updates=null", "train.epochs=1", "schedule.warmup=10%")
+    plan = json.loads(Path("runs/epochs/plan.json").read_text(encoding="utf-8"))
+    assert sum(line["tokens"] for line in lines("epochs")) == plan["data"]["tokens"] - 1
+    assert len(lines("epochs")) == plan["updates"]
+
+
+def test_the_micro_batch_is_chosen_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "MICRO_BATCH_TOKENS", 100)
+    train("chosen", "batch.micro_batch=null", "train.updates=2", "schedule.warmup=1 steps")
+    batch = json.loads(Path("runs/chosen/plan.json").read_text(encoding="utf-8"))["batch"]
+    assert (batch["micro_batch"], batch["accumulation"]) == (3, 2)
+
+
+def test_messages_are_chinese_where_chinese_is_asked_for() -> None:
+    choose_language("zh")
+    assert "runs/whole 已完成：24/24 个更新步" in train("whole", resume=True)
+    said = train("chinese", "train.print_every=8")
+    assert "更新步 8/24 · 损失" in said
+    assert "planned == applied: 24 of 24 updates, 0 skipped, 24 batches read" in said
+
+
+def test_the_command_line_tells_a_misplaced_word(capsys: Any) -> None:
+    assert main(["train", "--resume", "run.yaml"]) == 2
+    assert main(["train", "run.yaml", "--resume", "name=x"]) == 2
+    assert "write --resume alone or --resume auto, after the run file" in capsys.readouterr().err
