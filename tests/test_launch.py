@@ -6,9 +6,14 @@ import errno
 import io
 import json
 import os
+import random
 import shutil
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +31,18 @@ from huohou.stages.lm import LanguageModelling
 from huohou.train import checkpoint
 from huohou.train.signals import Stopped
 
-UPDATES = 24
+UPDATES = 16
 
 RUN = """\
 # A run so small that it takes a second.
 name: small
-model: {hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2,
+model: {hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2,
         num_key_value_heads: 1, max_position_embeddings: 64}
-tokenizer: {vocab_size: 320}
+tokenizer: {vocab_size: 300}
 data: {train: poems.txt, split: line, validation: 10%, sequence_length: 32}
 batch: {size: 4, micro_batch: 2}
 schedule: {peak: 3e-3, warmup: 25%, decay: cosine}
-train: {updates: 24, evaluate_every: 8, sample_every: 12, sample_prompts: 春, threads: 1}
+train: {updates: 16, evaluate_every: 8, sample_every: 16, sample_prompts: 春, threads: 1}
 checkpoint: {every: 4, keep: 3}
 """
 
@@ -62,6 +67,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
+    # No machine stops in these tests, and waiting for the disk is most of what they would do.
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def load(*overrides: str) -> RunConfig:
@@ -88,42 +95,33 @@ def train(name: str, *overrides: str, **how: Any) -> str:
     return stream.getvalue()
 
 
-@pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
-    """Do something when a batch is read."""
+@contextmanager
+def interrupted(batch: int, action: Callable[[], Any]) -> Generator[None]:
+    """Something happens when this batch is read."""
     real = LanguageModelling.batch
 
-    def at(batch: int, action: Callable[[], None]) -> None:
-        def read(self: LanguageModelling, index: int) -> Any:
-            if index == batch:
-                action()
-            return real(self, index)
+    def read(self: LanguageModelling, index: int) -> Any:
+        if index == batch:
+            action()
+        return real(self, index)
 
-        monkeypatch.setattr(LanguageModelling, "batch", read)
-
-    return at
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LanguageModelling, "batch", read)
+        yield
 
 
 class Leave(Exception):
     """Stands for whatever ends a process."""
 
 
-def leave() -> None:
-    raise Leave
-
-
-def leave_at(batch: int, name: str, interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_at(batch: int, name: str) -> None:
     """A run of this name that ends before it reads this batch."""
-    interrupt(batch, leave)
-    with pytest.raises(Leave):
+
+    def leave() -> None:
+        raise Leave
+
+    with interrupted(batch, leave), pytest.raises(Leave):
         train(name)
-    monkeypatch.undo()
-    monkeypatch.chdir(monkeypatch_place(name))
-
-
-def monkeypatch_place(name: str) -> Path:
-    """The working folder that holds the run."""
-    return next(p for p in (Path.cwd(), *Path.cwd().parents) if (p / "runs" / name).exists())
 
 
 def test_a_run_folder_holds_what_it_promises() -> None:
@@ -151,8 +149,8 @@ def test_a_run_folder_holds_what_it_promises() -> None:
         "seed": 42,
         "deterministic": False,
     }
-    assert [event["update"] for event in events("whole", "evaluation")] == [8, 16, 24]
-    assert [event["prompt"] for event in events("whole", "sample")] == ["春", "春"]
+    assert [event["update"] for event in events("whole", "evaluation")] == [8, 16]
+    assert [event["prompt"] for event in events("whole", "sample")] == ["春"]
     assert lines("whole")[-1]["loss"] < lines("whole")[0]["loss"] - 0.1
     assert 0 < lines("whole")[-1]["evaluation"]["bits_per_byte"] < 8
 
@@ -174,27 +172,27 @@ def test_the_model_is_a_hugging_face_folder() -> None:
     assert Path("runs/whole/model/tokenizer.json").is_file()
 
 
-@pytest.mark.parametrize("batch", [2, 6, 7, 15, 23])
-def test_a_resumed_run_is_the_same_bit_for_bit(batch: int, interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch", [2, 4, 7, 15])
+def test_a_resumed_run_is_the_same_bit_for_bit(batch: int) -> None:
     name = f"cut{batch}"
-    leave_at(batch, name, interrupt, monkeypatch)
+    leave_at(batch, name)
     said = train(name, resume=True)
-    assert f"going on after update {batch // 4 * 4} of 24." in said
-    assert said.splitlines()[-2] == "planned == applied: 24 of 24 updates, 0 skipped, 24 batches read"
+    assert f"going on after update {batch // 4 * 4} of 16." in said
+    assert said.splitlines()[-2] == "planned == applied: 16 of 16 updates, 0 skipped, 16 batches read"
     assert weights(name) == weights("whole")
     assert lines(name) == lines("whole")
 
 
-def test_what_decides_bits_is_taken_from_the_plan(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_at(10, "settled", interrupt, monkeypatch)
+def test_what_decides_bits_is_taken_from_the_plan() -> None:
+    leave_at(10, "settled")
     said = train("settled", "train.dtype=bfloat16", "optimizer.fused=false", resume="auto")
     assert "train.dtype: the run goes on with float32" in said
     assert "optimizer.fused: the run goes on with True" in said
     assert weights("settled") == weights("whole")
 
 
-def test_a_smaller_micro_batch_is_allowed_and_told(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_at(10, "smaller", interrupt, monkeypatch)
+def test_a_smaller_micro_batch_is_allowed_and_told() -> None:
+    leave_at(10, "smaller")
     said = train("smaller", "batch.micro_batch=1", resume=True)
     assert "micro_batch is 1 from here on, and was 2" in said
     assert lines("smaller")[-1]["loss"] == pytest.approx(lines("whole")[-1]["loss"], rel=1e-4)
@@ -205,7 +203,7 @@ def test_a_smaller_micro_batch_is_allowed_and_told(interrupt: Any, monkeypatch: 
     [
         ("schedule.peak=1e-3", r"schedule.peak was 0.003 and is 0.001"),
         ("schedule.warmup=2 steps", r"schedule.warmup was .* and is .*"),
-        ("train.updates=48", r"train.updates was 24 and is 48"),
+        ("train.updates=48", r"train.updates was 16 and is 48"),
         ("batch.size=8", r"batch.size was 4 and is 8"),
         ("seed=7", r"seed was 42 and is 7"),
         ("optimizer.weight_decay=0.2", r"optimizer.weight_decay was 0.1 and is 0.2"),
@@ -217,8 +215,8 @@ def test_a_changed_plan_is_refused_with_both_values(override: str, message: str)
         train("whole", override, resume=True)
 
 
-def test_changed_data_are_refused(interrupt: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    leave_at(10, "changed", interrupt, monkeypatch)
+def test_changed_data_are_refused() -> None:
+    leave_at(10, "changed")
     text = Path("poems.txt").read_text(encoding="utf-8")
     try:
         Path("poems.txt").write_text(text.replace("夜来", "今夜"), encoding="utf-8")
@@ -230,8 +228,8 @@ def test_changed_data_are_refused(interrupt: Any, monkeypatch: pytest.MonkeyPatc
     assert weights("changed") == weights("whole")
 
 
-def test_keys_that_decide_nothing_may_change(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_at(10, "watched", interrupt, monkeypatch)
+def test_keys_that_decide_nothing_may_change() -> None:
+    leave_at(10, "watched")
     train("watched", "train.evaluate_every=off", "checkpoint.every=off", "train.layers_every=1", resume=True)
     assert weights("watched") == weights("whole")
 
@@ -239,7 +237,7 @@ def test_keys_that_decide_nothing_may_change(interrupt: Any, monkeypatch: pytest
 def test_a_finished_run_is_left_alone() -> None:
     before = {path: path.read_bytes() for path in Path("runs/whole").rglob("*") if path.is_file()}
     for resume in (True, "auto"):
-        assert "runs/whole is finished: 24 of 24 updates; nothing was done." in train("whole", resume=resume)
+        assert "runs/whole is finished: 16 of 16 updates; nothing was done." in train("whole", resume=resume)
     assert {path: path.read_bytes() for path in Path("runs/whole").rglob("*") if path.is_file()} == before
 
 
@@ -280,8 +278,8 @@ def damage(name: str, update: int) -> Path:
     return path
 
 
-def test_a_damaged_checkpoint_falls_back_loudly(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_at(14, "damaged", interrupt, monkeypatch)
+def test_a_damaged_checkpoint_falls_back_loudly() -> None:
+    leave_at(14, "damaged")
     damage("damaged", 12)
     with pytest.raises(UserError, match=r"checkpoint-12 is damaged: model.safetensors is not what was written"):
         train("damaged", resume=True, strict=True)
@@ -291,8 +289,8 @@ def test_a_damaged_checkpoint_falls_back_loudly(interrupt: Any, monkeypatch: pyt
     assert lines("damaged") == lines("whole")
 
 
-def test_a_run_is_never_begun_again_over_damaged_checkpoints(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_at(6, "ruined", interrupt, monkeypatch)
+def test_a_run_is_never_begun_again_over_damaged_checkpoints() -> None:
+    leave_at(6, "ruined")
     damage("ruined", 4)
     for resume in (True, "auto"):
         with pytest.raises(UserError, match="checkpoint-4 is damaged"):
@@ -300,9 +298,8 @@ def test_a_run_is_never_begun_again_over_damaged_checkpoints(interrupt: Any, mon
     assert len(lines("ruined")) == 6
 
 
-def test_a_checkpoint_of_another_plan_is_refused(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_at(6, "foreign", interrupt, monkeypatch)
-    monkeypatch.setattr(checkpoint, "load", lambda found: pytest.fail("it was opened"))
+def test_a_checkpoint_of_another_plan_is_refused() -> None:
+    leave_at(6, "foreign")
     train_other = {"fingerprint": "0", "plan_fingerprint": "1"}
     found = checkpoint.find(Path("runs/foreign/checkpoints")).newest
     assert found is not None
@@ -312,21 +309,20 @@ def test_a_checkpoint_of_another_plan_is_refused(interrupt: Any, monkeypatch: py
         train("foreign", resume=True)
 
 
-def test_debris_is_cleaned_and_told(interrupt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_at(6, "debris", interrupt, monkeypatch)
+def test_debris_is_cleaned_and_told() -> None:
+    leave_at(6, "debris")
     (Path("runs/debris/checkpoints") / "checkpoint-8.tmp-0123abcd").mkdir()
     assert "left half written: checkpoint-8.tmp-0123abcd" in train("debris", resume=True)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_says_how_to_go_on(interrupt: Any, number: int, status: int, capsys: Any) -> None:
+def test_a_signal_saves_and_says_how_to_go_on(number: int, status: int, capsys: Any) -> None:
     name = f"signal{status}"
-    interrupt(9, lambda: os.kill(os.getpid(), number))
-    assert main(["train", "run.yaml", f"name={name}", "--quiet"]) == status
+    with interrupted(9, lambda: os.kill(os.getpid(), number)):
+        assert main(["train", "run.yaml", f"name={name}", "--quiet"]) == status
     said = capsys.readouterr().out
     assert f"checkpoint-10 is there. Go on with: huohou train run.yaml name={name} --resume" in said
     assert not Path(f"runs/{name}/.lock").exists()
-    interrupt(-1, leave)
     assert main(["train", "run.yaml", f"name={name}", "--resume"]) == 0
     assert weights(name) == weights("whole")
 
@@ -367,15 +363,14 @@ def test_an_unwritable_place_is_told() -> None:
         train("blocked", "output=a-file/run")
 
 
-def test_a_model_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_be_written_is_told() -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(launch, "write_model", full)
-    with pytest.raises(RunFailed, match=r"finished and saved in .*checkpoint-24, but .* No space left on device"):
+    message = r"finished and saved in .*checkpoint-16, but .* No space left on device"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RunFailed, match=message):
+        patch.setattr(launch, "write_model", full)
         train("modelfull")
-    monkeypatch.undo()
-    monkeypatch.chdir(monkeypatch_place("modelfull"))
     train("modelfull", resume=True)
     assert weights("modelfull") == weights("whole")
 
@@ -408,13 +403,52 @@ def test_the_micro_batch_is_chosen_where_none_is_named(monkeypatch: pytest.Monke
 
 def test_messages_are_chinese_where_chinese_is_asked_for() -> None:
     choose_language("zh")
-    assert "runs/whole 已完成：24/24 个更新步" in train("whole", resume=True)
+    assert "runs/whole 已完成：16/16 个更新步" in train("whole", resume=True)
     said = train("chinese", "train.print_every=8")
-    assert "更新步 8/24 · 损失" in said
-    assert "planned == applied: 24 of 24 updates, 0 skipped, 24 batches read" in said
+    assert "更新步 8/16 · 损失" in said
+    assert "planned == applied: 16 of 16 updates, 0 skipped, 16 batches read" in said
 
 
 def test_the_command_line_tells_a_misplaced_word(capsys: Any) -> None:
     assert main(["train", "--resume", "run.yaml"]) == 2
     assert main(["train", "run.yaml", "--resume", "name=x"]) == 2
     assert "write --resume alone or --resume auto, after the run file" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_ten_kills_of_the_command_change_no_bit() -> None:
+    """From the command line, at random moments of its whole life: data, planning, updates, saving, writing the model."""
+    start = "import sys; from huohou.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", start, "train", "run.yaml", "name=killed", "train.updates=400"]
+    command += ["checkpoint.every=3", "train.evaluate_every=50", "--resume", "auto", "--quiet"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    draw, kills = random.Random(), 0
+    for _ in range(10):
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            # The imports alone take seconds; without a plan in the folder there is nothing yet that could break.
+            deadline = time.monotonic() + 60
+            while process.poll() is None and not Path("runs/killed/.lock").exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 2))
+            process.kill()
+        kills += process.returncode == -signal.SIGKILL
+    assert kills >= 5
+    assert subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode == 0
+    train("unkilled", "train.updates=400", "train.evaluate_every=50", "checkpoint.every=off")
+    assert weights("killed") == weights("unkilled")
+    assert lines("killed") == lines("unkilled")
+    assert not list(Path("runs/killed/checkpoints").glob("*.tmp-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::DeprecationWarning")
+def test_a_compiled_run_is_resumed_bit_for_bit() -> None:
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("there is no C++ compiler here")
+    changes = ("train.compile=true", "batch.size=5")
+    train("compiled", *changes)
+    with interrupted(6, lambda: os.kill(os.getpid(), signal.SIGTERM)), pytest.raises(Stopped):
+        train("compiledcut", *changes)
+    train("compiledcut", *changes, resume=True)
+    assert weights("compiledcut") == weights("compiled")

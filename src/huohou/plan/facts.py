@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,9 +25,14 @@ from huohou.units import Duration
 
 if TYPE_CHECKING:
     from huohou.data.cache import TokenCache
+    from huohou.data.corpus import Generated, HeldOut
+    from huohou.data.documents import Documents
+    from huohou.data.embedded import Split
     from huohou.data.packing import Packed
     from huohou.data.sampling import CorpusFacts
     from huohou.data.tokenizer import Tokenizer
+
+    AnyCorpus = Documents | HeldOut | Generated
 
 Say = Callable[[Text], None]
 """Told what is being done, before each thing that takes a while."""
@@ -58,53 +63,54 @@ def cache_folder(run: RunConfig) -> Path:
     return Path(run.data.cache) if run.data.cache else run.folder.parent / ".cache"
 
 
-def corpora(run: RunConfig) -> tuple[Any, Any | None]:
-    """The training documents and the held-out ones, both re-iterable."""
-    from huohou.data.documents import Documents, Generated, HeldOut
+def corpora(run: RunConfig) -> tuple[AnyCorpus, AnyCorpus | None]:
+    """The training documents and the held-out ones."""
+    from huohou.data.corpus import HeldOut
 
     data = run.data
     share = float(data.validation_share)
-    embedded = data.embedded
-    if embedded is not None:
-        from huohou.data.embedded import documents
+    held_out = _documents(run, data.validation_files) if data.validation_files else None
+    if data.embedded is not None:
+        characters = data.embedded.characters
+        apart = _embedded(data.embedded.seed, max(1, round(characters * share)), "validation") if share else held_out
+        return _embedded(data.embedded.seed, characters, "train"), apart
+    documents = _documents(run, data.train or ())
+    if share:
+        return HeldOut(documents, share, "train"), HeldOut(documents, share, "validation")
+    return documents, held_out
 
-        def generated(characters: int, split: str) -> Generated:
-            def make() -> Any:
-                return documents(embedded.seed, characters=characters, split=split)
 
-            return Generated(make, f"embedded {embedded.seed} {characters} {split}")
+def _embedded(seed: int, characters: int, split: Split) -> AnyCorpus:
+    from huohou.data.corpus import Generated
+    from huohou.data.embedded import documents
 
-        held_out = generated(max(1, round(embedded.characters * share)), "validation") if share else None
-        return generated(embedded.characters, "train"), held_out or _files(run, data.validation_files)
-    documents_ = Documents(
-        list(data.train or ()),
-        text=data.text,
+    def make() -> Iterator[str]:
+        return documents(seed, characters=characters, split=split)
+
+    return Generated(make, f"embedded {seed} {characters} {split}", characters)
+
+
+def _documents(run: RunConfig, files: Sequence[str]) -> AnyCorpus:
+    from huohou.data.documents import Documents
+
+    data = run.data
+    return Documents(
+        list(files),
+        text=data.text if run.is_set("data.text") else None,
         split=data.split,
         encoding=data.encoding,
         on_bad=data.on_bad,
         rejects=run.folder / "rejects.jsonl" if data.on_bad == "skip" else None,
     )
-    if share:
-        return HeldOut(documents_, share, "train"), HeldOut(documents_, share, "validation")
-    return documents_, _files(run, data.validation_files)
 
 
-def _files(run: RunConfig, files: Sequence[str]) -> Any | None:
-    from huohou.data.documents import Documents
-
-    data = run.data
-    if not files:
-        return None
-    return Documents(list(files), text=data.text, split=data.split, encoding=data.encoding, on_bad=data.on_bad)
-
-
-def _trained_tokenizer(run: RunConfig, documents: Any) -> Path:
+def _trained_tokenizer(run: RunConfig, documents: AnyCorpus) -> Path:
     """Where a tokenizer trained on these documents is kept."""
     key = f"{documents.quick_key()} {run.tokenizer.vocab_size} {TOKENIZER_VERSION}"
     return cache_folder(run) / f"tokenizer-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def _tokenizer(run: RunConfig, documents: Any, *, train: bool, say: Say) -> Tokenizer | None:
+def _tokenizer(run: RunConfig, documents: AnyCorpus, *, train: bool, say: Say) -> Tokenizer | None:
     """The run's tokenizer; ``None`` where it would have to be trained and may not be."""
     from huohou.data.tokenizer import Tokenizer
 
@@ -130,15 +136,14 @@ def _tokenizer(run: RunConfig, documents: Any, *, train: bool, say: Say) -> Toke
 
 def _asked(run: RunConfig, sequences: int | None) -> Asked:
     size = run.batch.size
-    tokens = size.number if isinstance(size, Duration) else None
     return Asked(
         updates=run.train.updates,
         tokens=run.train.tokens,
         epochs=run.train.epochs,
         sequences=sequences,
         sequence_length=run.data.sequence_length,
-        batch=tokens if tokens is not None else None if size is None else Fraction(int(str(size))),
-        batch_in_tokens=tokens is not None,
+        batch=size.number if isinstance(size, Duration) else Fraction(size),
+        batch_in_tokens=isinstance(size, Duration),
         micro_batch=run.batch.micro_batch,
         accumulation=run.batch.accumulation,
         world_size=run.batch.gpus,
@@ -245,7 +250,7 @@ def plan_of_run(
         price: Of one device for one hour.
         say: Told what is being done where it takes a while.
     """
-    priced = {"hardware": hardware, "speed": speed, "price": price}
+    priced: dict[str, Any] = {"hardware": hardware, "speed": speed, "price": price}
     if exact:
         return prepare(run, say=say, **priced).plan
     known = cache_folder(run).is_dir()
