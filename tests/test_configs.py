@@ -21,7 +21,8 @@ def test_there_are_some() -> None:
 def test_it_plans(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The data that a recipe names belongs to its user; a small text stands in for it.
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "corpus.txt").write_text("从前有一座山，山里有一座庙。\n" * 400, encoding="utf-8")
+    lines = "".join(f"从前有{i}座山，第{i * 7 % 1000}座山里有一座庙。\n" for i in range(20_000))
+    (tmp_path / "corpus.txt").write_text(lines, encoding="utf-8")
     overrides = [f"output={tmp_path.as_posix()}/out"]
     run = load_run(path)
     if run.data.embedded is None:
