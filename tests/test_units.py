@@ -125,6 +125,10 @@ def test_levels_are_shares_of_the_peak_or_rates() -> None:
     assert Level.parse(0.0, key="floor").of(peak, key="floor") == 0
     with pytest.raises(UserError, match=r"floor is 0.1, which is above the peak of 0.0003.*10%"):
         Level.parse("0.1", key="floor").of(peak, key="floor")
+    assert Level.parse("3e-4", key="floor").of(peak, key="floor") == 1
+    for above in ("3.1e-4", "101%"):
+        with pytest.raises(UserError, match="above the peak"):
+            Level.parse(above, key="floor").of(peak, key="floor")
     for wrong in ("-1", "10 steps", "x", float("inf")):
         with pytest.raises(UserError, match="floor"):
             Level.parse(wrong, key="floor")

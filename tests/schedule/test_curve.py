@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import tracemalloc
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
 from huohou.errors import UserError
-from huohou.schedule import Curve, Schedule, build, close, diff, join, knots, rewarm, shift, slice
+from huohou.schedule import Curve, Knot, Schedule, Shape, build, close, diff, join, knots, rewarm, shift, slice
 from huohou.schedule.curve import hold
 
 COSINE = build(Schedule(peak="3e-4", warmup="1000 steps", floor="10%"), 10_000).curve
@@ -155,6 +157,58 @@ def test_a_knot_that_changes_nothing_is_not_in_the_fingerprint() -> None:
     assert split.fingerprint == plain.fingerprint
     moved = Curve(Fraction("3e-4"), knots([(0, 0, "linear"), (100, 1, "linear"), (150, "0.5", "hold")]), 150)
     assert moved.fingerprint == plain.fingerprint
+
+
+def test_a_knot_may_stand_beside_the_shape_that_leaves_it() -> None:
+    ramp = Shape("linear", 0, 10, Fraction(0), Fraction(1))
+    curve = Curve(Fraction(1), (Knot(5, Fraction(9, 10), ramp), hold(10, 1)), 12)
+    assert [curve(u) for u in (4, 5, 6, 9, 10)] == [0.9, 0.9, 0.6, 0.9, 1.0]
+    assert curve.vector(1, 12).tolist() == [curve(u) for u in range(1, 13)]
+    assert Curve.from_plain(json.loads(json.dumps(curve.to_plain()))) == curve
+
+
+def test_decays_that_keep_their_law_stop_at_the_floor() -> None:
+    halving = build(Schedule(peak=1, warmup="10 steps", decay="exponential", half_life="100 steps", floor="20%"), 1000)
+    assert halving.curve(110) == pytest.approx(0.5, rel=1e-14)
+    assert halving.curve(210) == pytest.approx(0.25, rel=1e-14)
+    crossing = 10 + math.ceil(100 * math.log2(5))
+    assert halving.curve(crossing - 1) > 0.2 == halving.curve(crossing) == halving.curve(1000)
+    root = build(Schedule(peak=1, warmup="100 steps", decay="inverse_sqrt", floor="20%"), 10_000).curve
+    assert root(400) == 0.5
+    assert root(2499) > 0.2 == root(2500) == root(10_000)
+    short = build(Schedule(peak=1, warmup="100 steps", decay="inverse_sqrt", floor="20%"), 400).curve
+    assert short(400) == 0.5 == short(10**6)
+    free = build(Schedule(peak=1, warmup="off", decay="inverse_sqrt", timescale="300 steps", floor=0), 901).curve
+    assert free(901) == 0.5
+    level = build(Schedule(peak=1, warmup="off", decay="exponential", half_life="9 steps", floor="100%"), 50).curve
+    assert set(level.vector(1, 50)) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "phases"),
+    [
+        ({"warmup": "off"}, [("decay", 1, 100)]),
+        ({"warmup": "10%"}, [("warmup", 1, 10), ("decay", 11, 100)]),
+        ({"warmup": "10%", "decay_length": "20%"}, [("warmup", 1, 10), ("hold", 11, 80), ("decay", 81, 100)]),
+        ({"warmup": "off", "decay_length": "20%"}, [("hold", 1, 80), ("decay", 81, 100)]),
+        ({"warmup": "off", "decay": "constant"}, [("hold", 1, 100)]),
+        (
+            {"warmup": "10%", "decay": "restarts", "cycles": 2},
+            [("warmup", 1, 10), ("cycle", 11, 54), ("cycle", 55, 100)],
+        ),
+    ],
+)
+def test_phases(words: dict[str, Any], phases: list[tuple[str, int, int]]) -> None:
+    built = build(Schedule(peak=1, **words), 100)
+    assert [(p.name, p.first, p.last) for p in built.phases] == phases
+
+
+def test_restarts_jump_from_the_floor_to_the_peak() -> None:
+    curve = build(Schedule(peak=1, warmup="off", decay="restarts", cycles=2), 10).curve
+    assert [curve(u) for u in (1, 5, 6, 10)] == [1.0, 0.1, 1.0, 0.1]
+    free = build(Schedule(peak=1, warmup="off", decay="restarts", cycles=2, floor=0), 10).curve
+    assert [free(u) for u in (1, 6, 11)] == [1.0, 1.0, 0.0]
+    assert free(5) == free(10) == pytest.approx((1 + math.cos(math.pi * 4 / 5)) / 2)
 
 
 def test_what_is_no_curve_is_refused() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from huohou.config import RunConfig, load_run
 from huohou.config.shapes import count_parameters, flops_per_token
+from huohou.errors import UserError
 from huohou.language import Text
 from huohou.plan.planner import Request, make_plan
 from huohou.plan.result import Plan
@@ -228,6 +229,14 @@ def _sampled(run: RunConfig, sample: CorpusFacts) -> dict[str, Any]:
     }
 
 
+def _planned(run: RunConfig, request: Request) -> Plan:
+    """The plan; what does not fit is told with its place in the run file."""
+    try:
+        return make_plan(request)
+    except UserError as error:
+        raise run.located(error) from error
+
+
 _UNKNOWN: dict[str, Any] = {"sequences": None, "exact": True, "interval": None, "data": {}}
 
 
@@ -255,7 +264,7 @@ def plan_of_run(
         return prepare(run, say=say, **priced).plan
     known = cache_folder(run).is_dir()
     if run.train.updates is not None and not known and run.tokenizer.path is None:
-        return make_plan(_request(run, run.tokenizer.vocab_size or 0, **_UNKNOWN, **priced))
+        return _planned(run, _request(run, run.tokenizer.vocab_size or 0, **_UNKNOWN, **priced))
     documents, _ = corpora(run)
     tokenizer = _tokenizer(run, documents, train=False, say=say)
     vocab_size = tokenizer.vocab_size if tokenizer is not None else run.tokenizer.vocab_size or 0
@@ -264,13 +273,13 @@ def plan_of_run(
 
         cache = find_cache(documents, tokenizer, cache_folder(run))
         if cache is not None:
-            return make_plan(_request(run, vocab_size, **_counted(cache, _pack(run, cache)), **priced))
+            return _planned(run, _request(run, vocab_size, **_counted(cache, _pack(run, cache)), **priced))
     if run.train.updates is not None:
-        return make_plan(_request(run, vocab_size, **_UNKNOWN, **priced))
+        return _planned(run, _request(run, vocab_size, **_UNKNOWN, **priced))
     from huohou.data.sampling import measure_corpus
 
     sample = measure_corpus(documents, tokenizer, vocab_size=vocab_size)
-    return make_plan(_request(run, vocab_size, **_sampled(run, sample), **priced))
+    return _planned(run, _request(run, vocab_size, **_sampled(run, sample), **priced))
 
 
 def plan_of_file(
@@ -320,4 +329,4 @@ def prepare(
         speed=speed,
         price=price,
     )
-    return Prepared(plan=make_plan(request), tokenizer=tokenizer, train=packed, validation=validation)
+    return Prepared(plan=_planned(run, request), tokenizer=tokenizer, train=packed, validation=validation)
