@@ -1,0 +1,91 @@
+"""Cross entropy of a vocabulary's logits, summed, without ever holding all logits where they would be large."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORED = -100
+"""The target of a position that has none."""
+
+LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_CPU = 2**26, 2**20
+"""How many logits are held at once: accelerators want large products (256 MiB in fp32); a CPU is fastest with what
+its caches keep (4 MiB, measured)."""
+
+FEWEST_TOKENS, MOST_CHUNKS = 256, 16
+"""Products of fewer tokens are slow; a compiled graph holds every chunk, so there are never many."""
+
+
+def chunk_size(tokens: int, vocab_size: int, device: str) -> int:
+    """How many tokens' logits are computed at once."""
+    held = LOGITS_AT_ONCE_ON_CPU if device == "cpu" else LOGITS_AT_ONCE
+    return max(held // vocab_size, FEWEST_TOKENS, math.ceil(tokens / MOST_CHUNKS))
+
+
+def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int | None = None) -> tuple[Tensor, Tensor]:
+    """The sum of nats over all targets (fp32 scalar), and their count (int64 scalar).
+
+    ``hidden`` is [..., D], ``weight`` the head's [V, D], ``targets`` [...] with −100 where nothing is predicted. The
+    loss is computed from fp32 logits whatever the type of the product. ``chunk`` is the number of tokens taken at
+    once (by default :func:`chunk_size`); chunks change memory and speed, never the result. A loss in chunks can be
+    differentiated once, since its gradients are computed with it; one chunk gives an ordinary loss.
+    """
+    hidden, targets = hidden.flatten(0, -2), targets.flatten()
+    count = (targets != IGNORED).sum()
+    chunk = chunk or chunk_size(targets.shape[0], weight.shape[0], hidden.device.type)
+    if chunk >= targets.shape[0]:
+        logits = F.linear(hidden, weight).float()
+        return F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum"), count
+    if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
+        return _ChunkedCrossEntropy.apply(hidden, weight, targets, chunk), count
+    parts = [
+        F.cross_entropy(F.linear(h, weight).float(), t, ignore_index=IGNORED, reduction="sum")
+        for h, t in zip(hidden.split(chunk), targets.split(chunk), strict=True)
+    ]
+    return torch.stack(parts).sum(), count
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """The sum of nats and, in the same pass, its gradients, so that a chunk's logits are computed only once.
+
+    The sum's own gradient is a scalar, which multiplies the gradients kept here (as in Liger, Hsu et al. 2024).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int) -> Tensor:
+        nats = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        to_hidden = []
+        to_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        for h, t in zip(hidden.split(chunk), targets.split(chunk), strict=True):
+            product = F.linear(h, weight)
+            logits = product.float()
+            log_sum = logits.logsumexp(dim=-1, keepdim=True)
+            present = (t != IGNORED)[:, None]
+            answer = torch.where(present, t[:, None], 0)
+            nats = nats + torch.where(present, log_sum - logits.gather(1, answer), 0.0).sum()
+            # The gradient of a token's nats by its logits is the distribution less one at the answer.
+            slope = (logits - log_sum).exp()
+            slope = slope.scatter_add(1, answer, torch.full_like(log_sum, -1.0)) * present
+            slope = slope.to(product.dtype)
+            if ctx.needs_input_grad[0]:
+                to_hidden.append((slope @ weight.to(product.dtype)).to(hidden.dtype))
+            if to_weight is not None:
+                to_weight += slope.T @ h.to(product.dtype)
+        ctx.save_for_backward(
+            torch.cat(to_hidden) if to_hidden else None, None if to_weight is None else to_weight.to(weight.dtype)
+        )
+        return nats
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        to_hidden, to_weight = ctx.saved_tensors
+        return (
+            None if to_hidden is None else to_hidden * gradients[0],
+            None if to_weight is None else to_weight * gradients[0],
+            None,
+            None,
+        )
