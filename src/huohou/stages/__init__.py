@@ -1,0 +1,1 @@
+"""Stages: where batches come from, and a loss."""

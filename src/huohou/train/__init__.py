@@ -1,0 +1,1 @@
+"""Training: the optimizer, checkpoints, probes and the loop."""
