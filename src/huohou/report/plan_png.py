@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from huohou.errors import UserError, missing_extra
 from huohou.language import Text
@@ -34,7 +35,8 @@ def write_png(plan: Plan, path: Path) -> None:
     with matplotlib.rc_context({"font.family": [font, "DejaVu Sans"] if font else ["DejaVu Sans"]}):  # pyright: ignore[reportUnknownMemberType]
         figure = Figure(figsize=(8, 4), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
+        # matplotlib's own annotations leave parts of its methods unknown.
+        axes: Any = figure.add_subplot()
         step = max(1, plan.updates // _MOST_POINTS)
         # The ends of the phases are always among the points, so that no corner is cut.
         ends = {u for phase in plan.phases for u in (phase.first, phase.last)}
@@ -55,6 +57,6 @@ def write_png(plan: Plan, path: Path) -> None:
         axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
         axes.grid(alpha=0.25)
         try:
-            figure.savefig(path)
+            cast(Any, figure).savefig(path)
         except (OSError, ValueError) as error:
             raise UserError(f"--png {path} cannot be written: {error}.", f"--png {path} 无法写入：{error}。") from error

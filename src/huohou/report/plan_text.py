@@ -36,7 +36,8 @@ def wrap(text: str, columns: int, *, first: str, rest: str) -> list[str]:
             pieces[-1] += character
         else:
             pieces.append(character)
-    lines, line = [], first
+    lines: list[str] = []
+    line = first
     for piece in pieces:
         if width(line + piece.rstrip()) > columns and line.strip():
             lines.append(line.rstrip())

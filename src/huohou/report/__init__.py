@@ -1,0 +1,1 @@
+"""Run folders as words, figures and pages. Import the module you need: the terminal drawing must not load numpy."""
