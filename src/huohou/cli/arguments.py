@@ -16,6 +16,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)  # pyright: ignore[reportArgumentType]
 
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Flags and other words in any order; a verb with verbs of its own takes them in theirs."""
+        if self._subparsers is not None:
+            return self.parse_args(arguments)
+        return self.parse_intermixed_args(arguments)
+
     def error(self, message: str) -> NoReturn:
         unknown = message.partition("unrecognized arguments: ")[2].split()
         if unknown:

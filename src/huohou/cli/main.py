@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"huohou.cli.{verb}")
     parser = Parser(prog=f"huohou {verb}", description=str(module.HELP))
     module.arguments(parser)
-    return module.run(parser.parse_args(dashes(rest)))
+    return module.run(parser.parse(dashes(rest)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
