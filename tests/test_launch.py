@@ -26,6 +26,7 @@ from huohou.config import RunConfig, load_run
 from huohou.errors import RunFailed, UserError
 from huohou.language import choose_language
 from huohou.model import read_model
+from huohou.plan import facts
 from huohou.plan.result import Plan
 from huohou.stages.lm import LanguageModelling
 from huohou.train import checkpoint
@@ -246,7 +247,7 @@ def test_a_finished_run_without_its_model_gets_it() -> None:
     shutil.rmtree("runs/modelless/model")
     train("modelless", resume=True)
     assert weights("modelless") == weights("whole")
-    assert len(events("modelless", "end")) == 1
+    assert [e["event"] for e in records.read(Path("runs/modelless/events.jsonl"))][-2:] == ["resume", "end"]
     assert len(lines("modelless")) == UPDATES
 
 
@@ -395,10 +396,26 @@ def test_epochs_end_with_a_short_batch() -> None:
 
 
 def test_the_micro_batch_is_chosen_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "MICRO_BATCH_TOKENS", 100)
+    monkeypatch.setattr(facts, "MICRO_BATCH_TOKENS", 100)
     train("chosen", "batch.micro_batch=null", "train.updates=2", "schedule.warmup=1 steps")
     batch = json.loads(Path("runs/chosen/plan.json").read_text(encoding="utf-8"))["batch"]
     assert (batch["micro_batch"], batch["accumulation"]) == (3, 2)
+
+
+def test_what_could_not_be_used_is_in_the_run_folder_of_every_run() -> None:
+    good = Path("poems.txt").read_text(encoding="utf-8").splitlines()
+    records_ = [json.dumps({"text": line}, ensure_ascii=False) for line in good]
+    Path("poems.jsonl").write_text("\n".join([*records_, '{"text": 5}', "{"]) + "\n", encoding="utf-8")
+    skip = ("data={train: poems.jsonl, on_bad: skip, sequence_length: 32}", "train.updates=1", "schedule.warmup=off")
+    for name in ("skipping", "skipping-again"):
+        train(name, *skip)
+        rejected = list(records.read(Path("runs") / name / "rejects.jsonl"))
+        assert [line["line"] for line in rejected] == [len(good) + 1, len(good) + 2]
+
+
+def test_attention_is_part_of_the_plan() -> None:
+    with pytest.raises(UserError, match=r"data\.attention was \"packed\" and is \"documents\""):
+        train("whole", "data.attention=documents", resume=True)
 
 
 def test_messages_are_chinese_where_chinese_is_asked_for() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TextIO
 
 from huohou import records
@@ -29,9 +30,6 @@ from huohou.train.signals import Signals, Stopped
 from huohou.train.take_up import Resume
 from huohou.train.task import Counters, Task
 from huohou.train.trainer import Trainer
-
-MICRO_BATCH_TOKENS = 16_384
-"""Where the run file names no micro-batch, one holds at most this many tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def train(
             if goes_on:
                 _go_on(run, folder, trainer, newest)
             else:
-                _begin(run, folder, plan, trainer)
+                _begin(run, folder, plan, prepared, trainer)
             try:
                 counters = trainer.run()
             except Stopped:
@@ -124,11 +122,7 @@ def _disk_trouble(folder: RunFolder) -> Generator[None]:
 def _settled_plan(run: RunConfig, plan: Plan) -> Plan:
     """The plan with everything that depends on this machine decided."""
     execution = settle(run.train, fused=run.optimizer.fused, seed=run.seed, seconds=plan.budget.get("seconds"))
-    batch = plan.batch
-    if batch.micro_batch is None:
-        size = max(1, min(_whole(batch.sequences), MICRO_BATCH_TOKENS // _whole(plan.sequence_length)))
-        batch = replace(batch, micro_batch=size, accumulation=-(-_whole(batch.sequences) // size))
-    return replace(plan, batch=batch).with_execution(execution)
+    return plan.with_execution(execution)
 
 
 def _whole(count: int | None) -> int:
@@ -207,7 +201,7 @@ def _model(plan: Plan, prepared: Prepared, folder: RunFolder) -> Llama:
         device=execution["device"],
     )
     if execution["compile"]:
-        model.compile(dynamic=False)
+        model.compile(dynamic=False)  # pyright: ignore[reportUnknownMemberType]
     return model
 
 
@@ -220,9 +214,11 @@ def _check_space(folder: RunFolder, trainer: Trainer) -> None:
         raise UserError(error.text.en, error.text.zh) from error
 
 
-def _begin(run: RunConfig, folder: RunFolder, plan: Plan, trainer: Trainer) -> None:
+def _begin(run: RunConfig, folder: RunFolder, plan: Plan, prepared: Prepared, trainer: Trainer) -> None:
     """Write what is known before the first update."""
     records.write_json(folder.plan, plan.to_plain())
+    if prepared.rejects is not None:
+        shutil.copyfile(prepared.rejects, folder.path / "rejects.jsonl")
     _write_surroundings(run, folder)
     trainer.event("start", update=0, updates=plan.updates, overrides=list(run.overrides))
 

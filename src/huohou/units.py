@@ -242,9 +242,10 @@ class Duration:
                 )
             return cls(number, "updates")
         share = f"{decimal_text(number * 100)}%" if number <= 1 else "10%"
+        steps = cls(Fraction(round_up(number)), "updates")
         raise UserError(
-            f"{key} is {value}: is it a rate or a number of steps? Write {share} or {round_up(number)} steps.",
-            f"{key} 的值是 {value}：是比例还是步数？请写 {share} 或 {round_up(number)} steps。",
+            f"{key} is {value}: is it a rate or a number of steps? Write {share} or {steps}.",
+            f"{key} 的值是 {value}：是比例还是步数？请写 {share} 或 {steps}。",
         )
 
     @staticmethod
@@ -284,7 +285,7 @@ class Duration:
                 "share": ("the number of updates", "更新步总数"),
                 "tokens": (
                     "the tokens of a batch (sequence length and batch size)",
-                    "每批的 token 数（序列长度和批大小）",
+                    "每批的词元数（序列长度和批大小）",
                 ),
                 "epochs": ("the number of sequences and the batch size", "序列总数和批大小"),
             }[self.unit]

@@ -81,7 +81,7 @@ def test_the_text_shows_what_matters(capsys: pytest.CaptureFixture[str]) -> None
         *("--micro-batch", "8", "--gpus", "4", "--params", "110M", "--peak", "3e-4", "--warmup", "1M tokens"),
     )  # fmt: skip
     for piece in (
-        "T = 313  (2 epochs × 10,000 / 64)", "W = 31", "64 sequences · 32,768 tokens = 8 × 2 micro-batches × 4",
+        "T = 313  (2 epochs × 10,000 / 64)", "W = 31", "64 sequences · 32,768 tokens = 8 (micro-batch) × 2 × 4",
         "the last one has 32", "110M parameters", "FLOPs", "a process", "advice", "0.0003, first used by update 31",
     ):  # fmt: skip
         assert piece in said, piece

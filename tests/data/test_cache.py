@@ -147,7 +147,7 @@ def test_damage_is_seen_and_mended(tokenizer: Tokenizer, tmp_path: Path, name: s
 
 
 def test_two_runs_make_one_cache(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    folder, found = tmp_path / "cache", list[str]()
+    folder, found = tmp_path / "cache", list[tuple[str, int]]()
     gate = threading.Barrier(4)
 
     def corpus() -> Iterator[str]:
@@ -155,7 +155,8 @@ def test_two_runs_make_one_cache(tokenizer: Tokenizer, tmp_path: Path) -> None:
         gate.wait(timeout=60)
 
     def one() -> None:
-        found.append(token_cache(corpus(), tokenizer, folder).key)
+        made = token_cache(corpus(), tokenizer, folder)
+        found.append((made.key, made.path.stat().st_ino))
 
     threads = [threading.Thread(target=one) for _ in range(4)]
     for thread in threads:
@@ -163,7 +164,7 @@ def test_two_runs_make_one_cache(tokenizer: Tokenizer, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 4 and len(set(found)) == 1
-    assert [path.name for path in folder.iterdir()] == found[:1]
+    assert [path.name for path in folder.iterdir()] == [found[0][0]]
 
 
 def test_a_failed_pass_leaves_nothing(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_questions_are_different_balanced_and_repeatable(seed: int) -> None:
     assert set(kinds) == set(KINDS) and min(kinds.values()) >= 45
 
 
-def test_more_questions_than_there_are_end_by_themselves() -> None:
+def test_where_facts_run_out_other_questions_take_their_place() -> None:
     assert len(questions(1, 3000)) == 3000
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from huohou.data.order import Order, permutation
@@ -28,7 +28,7 @@ def cache_of(documents: list[list[int]]) -> TokenCache:
     )  # fmt: skip
 
 
-def slowly(documents: list[list[int]], length: int, attention: str, drop_last: bool) -> list[list[tuple[int, ...]]]:
+def slowly(documents: list[list[int]], length: int, attention: str) -> list[list[tuple[int, ...]]]:
     """(input, target, position, segment) of every place, one token after the other."""
     stream = [(token, number) for number, document in enumerate(documents) for token in (*document, END)]
     places: list[tuple[int, ...]] = []
@@ -42,8 +42,6 @@ def slowly(documents: list[list[int]], length: int, attention: str, drop_last: b
         target = following if its_number == number else IGNORED
         places.append((token, target, here - start, number - stream[first][1]))
     sequences = [places[i : i + length] for i in range(0, len(places), length)]
-    if drop_last:
-        return [sequence for sequence in sequences if len(sequence) == length]
     padding = (0, IGNORED, 0, -1 if attention == "documents" else 0)
     return [sequence + [padding] * (length - len(sequence)) for sequence in sequences]
 
@@ -51,17 +49,18 @@ def slowly(documents: list[list[int]], length: int, attention: str, drop_last: b
 DOCUMENTS = st.lists(st.lists(st.integers(3, 99), min_size=1, max_size=9), min_size=1, max_size=9)
 
 
-@given(DOCUMENTS, st.integers(1, 12), st.sampled_from(["packed", "documents"]), st.booleans())
+@given(DOCUMENTS, st.integers(1, 12), st.sampled_from(["packed", "documents"]))
+@example([[5, 6, 7], [8, 9]], 4, "documents")
 def test_packing_is_what_it_says(
-    documents: list[list[int]], length: int, attention: Literal["packed", "documents"], drop_last: bool
+    documents: list[list[int]], length: int, attention: Literal["packed", "documents"]
 ) -> None:
     cache = cache_of(documents)
-    expected = slowly(documents, length, attention, drop_last)
+    expected = slowly(documents, length, attention)
     if not expected:
-        with pytest.raises(UserError, match="too few for one sequence"):
-            Packed(cache, length, attention, drop_last)
+        with pytest.raises(UserError, match="too few to learn"):
+            Packed(cache, length, attention)
         return
-    packed = Packed(cache, length, attention, drop_last)
+    packed = Packed(cache, length, attention)
     assert packed.count == len(expected) == len(packed)
     total_targets = 0
     for index, places in enumerate(expected):
@@ -79,9 +78,9 @@ def test_packing_is_what_it_says(
         total_targets += len(targets)
         assert packed.target_bytes(index) == sum(targets)
     assert packed.targets == total_targets
-    assert packed.tokens + packed.dropped == len(cache) - 1
+    assert packed.tokens == len(cache) - 1
     assert packed.count * length == packed.tokens + packed.padded
-    assert (packed.count, packed.padded, packed.dropped) == pack_counts(len(cache), length, drop_last)
+    assert (packed.count, packed.padded) == pack_counts(len(cache), length)
     order = np.arange(packed.count)[::-1]
     assert np.array_equal(packed.batch(order).inputs, np.stack([packed.sequence(int(i)).inputs for i in order]))
 

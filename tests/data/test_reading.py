@@ -122,6 +122,21 @@ def test_split_of_text_files(tmp_path: Path, split: Any, expected: list[str]) ->
     assert list(Documents(path, split=split)) == expected
 
 
+@pytest.mark.parametrize(("split", "kept"), [("blank", ["丁"]), ("file", [])])
+def test_a_bad_line_makes_its_whole_document_bad(tmp_path: Path, split: Any, kept: list[str]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("甲\n乙".encode() + b"\xff\n" + "丙\n\n丁\n".encode())
+    with pytest.raises(UserError, match=r"a\.txt:2:2: byte 0xff is not valid UTF-8"):
+        list(Documents(path, split=split))
+    skipping = Documents(path, split=split, on_bad="skip")
+    if kept:
+        assert list(skipping) == kept
+        assert (skipping.counts.read, skipping.counts.bad) == (2, 1)
+    else:
+        with pytest.raises(UserError, match="none of the 1 records"):
+            list(skipping)
+
+
 def test_folders_globs_and_counts(tmp_path: Path) -> None:
     (tmp_path / "b" / "deep").mkdir(parents=True)
     (tmp_path / ".hidden").mkdir()
@@ -207,7 +222,7 @@ def test_a_bad_record_is_named_and_counted(tmp_path: Path, case: str) -> None:
         ("a.json", b'["a"] 2', "Extra data"),
         ("a.json", b"3", "not valid JSON"),
         ("a.txt.gz", gzip.compress(b"some text" * 9)[:-12], "damaged or cut off"),
-        ("a.txt.gz", b"plain", "not compressed that way"),
+        ("a.txt.gz", b"plain", "but the content is not"),
         ("a.txt.zst", b"\x28\xb5\x2f\xfd\x00", "damaged"),
         ("a.txt.zst", zstd(b"some text\n" * 99)[:-6], "damaged or cut off"),
         ("a.parquet", b"PAR1 not parquet", "damaged"),

@@ -91,13 +91,9 @@ def test_pictures_and_page_are_named(build: Any, tmp_path: Path, capsys: Any) ->
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--json", "--md"], "exclude each other"), (["--output", "."], "is a folder"), (["--output", "no/such/\0"], "")],
+    [(["--json", "--md"], "exclude each other"), (["--output", "."], "is a folder")],
 )
 def test_mistakes_are_one_sentence(build: Any, words: list[str], said: str) -> None:
-    if "\0" in words[-1]:
-        with pytest.raises((UserError, ValueError)):
-            call(build(), *words)
-        return
     with pytest.raises(UserError, match=said):
         call(build(), *words)
 

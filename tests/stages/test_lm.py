@@ -90,8 +90,9 @@ def test_the_gradient_is_that_of_the_mean_over_all_targets(model: Llama) -> None
 
 
 def test_attention_stays_inside_documents_where_asked(model: Llama) -> None:
-    documents = stage(6, "documents")
-    micro = next(documents.micro_batches(documents.batch(0)))
+    data = packed(attention="documents")
+    documents = LanguageModelling(data, Order(data.count, data.count, 7), micro_batch=data.count)
+    (micro,) = documents.micro_batches(documents.batch(0))
     assert micro.segments is not None
     alone = 0.0
     with torch.no_grad():

@@ -117,7 +117,7 @@ class Silent(Progress):
         self.said.append(text.en)
 
 
-def small_trainer(folder: Path, stage: SmallStage | None = None, **task: Any) -> Trainer:
+def small_trainer(folder: Path, stage: SmallStage | None = None, **task: Any) -> Any:
     """A trainer of :class:`Model` in ``folder``, at its beginning."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1)
@@ -142,7 +142,7 @@ def small_trainer(folder: Path, stage: SmallStage | None = None, **task: Any) ->
     )
 
 
-def resume(trainer: Trainer) -> Trainer:
+def resume(trainer: Any) -> Any:
     """Put the trainer where the newest checkpoint of its folder stands, if there is one."""
     checkpoint.clean(trainer.folder.checkpoints)
     newest = checkpoint.find(trainer.folder.checkpoints).newest
@@ -151,7 +151,7 @@ def resume(trainer: Trainer) -> Trainer:
     return trainer
 
 
-def weights(trainer: Trainer) -> bytes:
+def weights(trainer: Any) -> bytes:
     """Every bit of the model."""
     return b"".join(parameter.detach().numpy().tobytes() for parameter in trainer.model.parameters())
 

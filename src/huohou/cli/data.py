@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     embedded.add_argument(
         "--characters", required=True, metavar="N", help=str(Text("about how many, such as 2M", "约多少字，如 2M"))
     )
-    embedded.add_argument("--seed", type=int, default=1)
+    embedded.add_argument("--seed", type=int, default=0)
     embedded.add_argument("--output", type=Path, required=True, metavar="FILE", help="corpus.txt | corpus.jsonl")
 
 

@@ -204,6 +204,7 @@ def _ask(runs: Sequence[RunConfig], count: int) -> None:
     from huohou.data.tokenizer import Tokenizer
     from huohou.model import read_model
     from huohou.stages.answers import answers
+    from huohou.train.metrics import now
 
     seed = runs[0].data.embedded.seed if runs[0].data.embedded else 0
     asked = questions(seed, count)
@@ -222,7 +223,7 @@ def _ask(runs: Sequence[RunConfig], count: int) -> None:
             {
                 "event": "score",
                 "update": run.train.updates,
-                "time": time.time(),
+                "time": now(),
                 "share": result.share,
                 "right": result.right,
                 "asked": result.total,

@@ -90,10 +90,10 @@ def run(arguments: Sequence[str]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 (the run failed), 2 (a mistake), 130 or 143 (a signal)."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character shows a question mark: no message may end in a traceback.
+        # A terminal that cannot show a character shows its number: no message may end in a traceback.
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="replace")
+            reconfigure(errors="backslashreplace")
     try:
         status = run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()

@@ -39,10 +39,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     size = parser.add_argument_group(str(Text("how long", "训练多长")))
     add = size.add_argument
     add("--updates", "--max-steps", "--steps", help=str(Text("updates of the run (T)", "更新步总数 (T)")))
-    add("--tokens", help=str(Text("tokens of the whole run, such as 2B", "全程的 token 数，例如 2B")))
+    add("--tokens", help=str(Text("tokens of the whole run, such as 2B", "全程的词元数，例如 2B")))
     add("--epochs", "--num-train-epochs", help=str(Text("passes over the data", "数据遍数")))
     add("--sequences", help=str(Text("sequences in the data", "数据中的序列数")))
-    add("--sequence-length", "--seq-len", help=str(Text("tokens of a sequence", "每条序列的 token 数")))
+    add("--sequence-length", "--seq-len", help=str(Text("tokens of a sequence", "每条序列的词元数")))
     add("--batch", "--batch-size", help=str(Text("sequences of an update, or 4M tokens", "每步的序列数，或 4M tokens")))
     add("--micro-batch", help=str(Text("sequences of one pass in one process", "单进程一次前向的序列数")))
     add("--accumulation", "--gradient-accumulation-steps", help=str(Text("micro-batches of an update", "每步的微批数")))
@@ -71,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--params", help=str(Text("parameters of the model, such as 7B", "模型参数量，例如 7B")))
     add("--stage", choices=("pretrain", "continue", "sft"), help=str(Text("what the run is", "训练的阶段")))
     add("--hardware", help="cpu, rtx3090, rtx4090, v100, a100, h100, …")
-    add("--speed", help=str(Text("measured tokens a second", "实测每秒 token 数")))
+    add("--speed", help=str(Text("measured tokens a second", "实测每秒词元数")))
     add("--price", help=str(Text("of one device for an hour", "单卡每小时价格")))
     out = parser.add_argument_group(str(Text("what to show", "输出")))
     add = out.add_argument

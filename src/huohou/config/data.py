@@ -81,7 +81,7 @@ class Data(Section):
         None,
         "Where token caches are kept.",
         "token 缓存存放的文件夹。",
-        said=Text("the user's cache folder", "用户缓存目录"),
+        said=Text(".cache beside the run folder", "训练目录旁的 .cache"),
     )
 
     @model_validator(mode="after")

@@ -171,7 +171,7 @@ class Bytes:
             promised = format_of(path)[1]
             if promised and head and promised != self.compression:
                 raise UserError(
-                    f"{shown_path(path)}: the name says {promised}, but the file is not compressed that way; rename it.",
+                    f"{shown_path(path)}: the name says {promised}, but the content is not; rename it.",
                     f"{shown_path(path)}：文件名说是 {promised} 压缩，但内容不是；请改名。",
                 )
             self.stream: IO[bytes] = self.raw

@@ -87,9 +87,10 @@ class RecordFile:
                  b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z", b"SQLite": "SQLite", b"\x89PNG": "PNG"}  # fmt: skip
         for mark, kind in kinds.items():
             if head.startswith(mark):
+                where = shown_path(self.path)
                 raise UserError(
-                    f"{shown_path(self.path)}: this is a file of kind {kind}, not text; export it as txt, jsonl, csv or parquet.",
-                    f"{shown_path(self.path)}：这是 {kind} 文件，不是文本；请导出为 txt、jsonl、csv 或 parquet。",
+                    f"{where}: this is a file of kind {kind}, not text; export it as txt, jsonl, csv or parquet.",
+                    f"{where}：这是 {kind} 文件，不是文本；请导出为 txt、jsonl、csv 或 parquet。",
                 )
 
     @property

@@ -3,7 +3,7 @@
 The stream has n tokens, of which the first n − 1 are inputs and the last n − 1 targets: sequence i takes inputs
 ``i·L … (i+1)·L − 1`` and as their targets the tokens one place further, the first token of the next sequence
 included. So every target of the stream is learned exactly once, and there are ⌈(n − 1) / L⌉ sequences, the last one
-padded, or ⌊(n − 1) / L⌋ with ``drop_last``.
+padded.
 """
 
 from __future__ import annotations
@@ -36,20 +36,17 @@ class Sequence:
     segments: NDArray[np.int32] | None
 
 
-def pack_counts(tokens: int, sequence_length: int, drop_last: bool = False) -> tuple[int, int, int]:
-    """(sequences, padded positions, dropped positions) of a stream of so many tokens, end tokens included."""
-    positions = max(tokens - 1, 0)
-    whole, rest = divmod(positions, sequence_length)
-    if drop_last:
-        return whole, 0, rest
-    return whole + (rest > 0), (sequence_length - rest if rest else 0), 0
+def pack_counts(tokens: int, sequence_length: int) -> tuple[int, int]:
+    """(sequences, padded positions) of a stream of so many tokens, end tokens included."""
+    whole, rest = divmod(max(tokens - 1, 0), sequence_length)
+    return whole + (rest > 0), (sequence_length - rest if rest else 0)
 
 
 class Packed:
     """The sequences of a token cache.
 
     ``count``: their number S; ``tokens``: input positions in them, padding not counted; ``targets``: targets that
-    are learned; ``padded`` and ``dropped``: positions of padding, and of the stream left out.
+    are learned; ``padded``: positions of padding.
     With ``attention="documents"`` the target of a document's last token is none.
     """
 
@@ -58,7 +55,6 @@ class Packed:
         cache: TokenCache,
         sequence_length: int,
         attention: Literal["packed", "documents"] = "packed",
-        drop_last: bool = False,
     ) -> None:
         if sequence_length < 1:
             raise UserError(
@@ -66,14 +62,12 @@ class Packed:
                 f"data.sequence_length: {sequence_length} 不是合法的长度；请写 1 或更大的整数。",
             )
         self.cache, self.sequence_length, self.attention = cache, sequence_length, attention
-        self.count, self.padded, self.dropped = pack_counts(len(cache), sequence_length, drop_last)
+        self.count, self.padded = pack_counts(len(cache), sequence_length)
         self.tokens = self.count * sequence_length - self.padded
         if self.count == 0:
             raise UserError(
-                f"the data have {len(cache)} tokens, too few for one sequence of {sequence_length}; take more data, "
-                "a shorter data.sequence_length, or drop_last: false.",
-                f"数据只有 {len(cache)} 个词元，不足一个长度为 {sequence_length} 的序列；"
-                "请增加数据、减小 data.sequence_length，或设 drop_last: false。",
+                f"the data have {len(cache)} tokens, too few to learn anything from; take more data.",
+                f"数据只有 {len(cache)} 个词元，学不到任何东西；请增加数据。",
             )
         # The end token of each document but the last is an input of the stream; these are without a target.
         inside = int(np.searchsorted(cache.ends, self.tokens, side="right"))

@@ -243,9 +243,9 @@ def _short(case: Case) -> Advice:
     return Advice(
         "short-run",
         Text(
-            f"in short runs from scratch longer warmups were better up to 40% of the run, at every peak that was "
-            f"tried; with {case.updates} updates consider 20-40%",
-            f"在从头开始的短训练中，预热越长越好，直到全程的 40%，各种峰值都如此；共 {case.updates} 步时可考虑 20-40%",
+            "in a measurement of 600-update runs from scratch the longest warmup tried, 40%, ended best at every "
+            f"peak that was tried; with {case.updates} updates consider 20-40%",
+            f"在从头开始的 600 步训练中，试过的最长预热（40%）在各个峰值下都最好；共 {case.updates} 步时可考虑 20-40%",
         ),
         _SHORT,
         "weak",

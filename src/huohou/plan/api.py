@@ -147,7 +147,7 @@ class _Words:
         if unit not in (*_TOKENS, *_SEQUENCES):
             raise UserError(
                 f"{say('batch')} is {self.get('batch')}; write sequences such as 256, or tokens such as 4M tokens.",
-                f"{say('batch')} 的值是 {self.get('batch')}；请写序列数，例如 256，或 token 数，例如 4M tokens。",
+                f"{say('batch')} 的值是 {self.get('batch')}；请写序列数，例如 256，或词元数，例如 4M tokens。",
             )
         epochs = None
         if self.get("epochs") is not None:
@@ -163,7 +163,7 @@ class _Words:
             if word not in _TOKENS or number.denominator != 1 or number < 1:
                 raise UserError(
                     f"{say('tokens')} is {self.get('tokens')}; write a whole number of tokens such as 2B.",
-                    f"{say('tokens')} 的值是 {self.get('tokens')}；请写整数 token 数，例如 2B。",
+                    f"{say('tokens')} 的值是 {self.get('tokens')}；请写整数的词元数，例如 2B。",
                 )
             tokens = int(number)
         return Asked(

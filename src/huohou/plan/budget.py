@@ -88,7 +88,7 @@ def _time(work: Workload, flops: int | None) -> tuple[float | None, Text | None]
     if work.speed is not None:
         if work.tokens is None:
             return None, None
-        basis = Text(f"the given speed of {work.speed:g} tokens/s", f"给定的速度 {work.speed:g} token/秒")
+        basis = Text(f"the given speed of {work.speed:g} tokens/s", f"给定的速度 {work.speed:g} 词元/秒")
         return work.tokens / work.speed, basis
     if flops is None:
         return None, None
@@ -97,20 +97,20 @@ def _time(work: Workload, flops: int | None) -> tuple[float | None, Text | None]
         cores = (os.cpu_count() or 1) * work.world_size
         basis = Text(
             f"{cores} CPU cores at {CORE_RATE / 1e9:g} GFLOP/s each; give --speed (tokens/s) or --hardware for yours",
-            f"{cores} 个 CPU 核、每核 {CORE_RATE / 1e9:g} GFLOP/s；可用 --speed（token/秒）或 --hardware 给出自己的",
+            f"{cores} 个 CPU 核、每核 {CORE_RATE / 1e9:g} GFLOP/s；可用 --speed（词元/秒）或 --hardware 给出自己的",
         )
         return flops / (cores * CORE_RATE), basis
     if hardware not in PEAKS:
         known = ", ".join(["cpu", *PEAKS])
         raise UserError(
             f"hardware is {hardware!r}, which is not in the table ({known}); give --speed in tokens/s instead.",
-            f"hardware 的值 {hardware!r} 不在表中（{known}）；请改用 --speed 给出 token/秒。",
+            f"hardware 的值 {hardware!r} 不在表中（{known}）；请改用 --speed 给出 词元/秒。",
         )
     basis = Text(
         f"{work.world_size} × {hardware} at {UTILISATION:.0%} of {PEAKS[hardware] / 1e12:g} TFLOP/s; give --speed "
         "(tokens/s) once you have measured yours",
         f"{work.world_size} × {hardware}，按 {PEAKS[hardware] / 1e12:g} TFLOP/s 的 {UTILISATION:.0%}；"
-        "测得自己的速度后请用 --speed（token/秒）给出",
+        "测得自己的速度后请用 --speed（词元/秒）给出",
     )
     return flops / (work.world_size * PEAKS[hardware] * UTILISATION), basis
 

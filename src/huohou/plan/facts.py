@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 Say = Callable[[Text], None]
 """Told what is being done, before each thing that takes a while."""
 
+MICRO_BATCH_TOKENS = 16_384
+"""Where the run file names no micro-batch, one holds at most this many tokens."""
+
 TOKENIZER_VERSION = 1
 """Part of a trained tokenizer's key: raised when training would give other pieces."""
 
@@ -51,12 +54,14 @@ class Prepared:
         tokenizer: Loaded, or trained on the training data.
         train: The training sequences.
         validation: The held-out sequences, where the run file asks for any.
+        rejects: The training records that could not be used, with their reasons, where there are any.
     """
 
     plan: Plan
     tokenizer: Tokenizer
     train: Packed
     validation: Packed | None
+    rejects: Path | None
 
 
 def cache_folder(run: RunConfig) -> Path:
@@ -83,26 +88,39 @@ def corpora(run: RunConfig) -> tuple[AnyCorpus, AnyCorpus | None]:
 
 def _embedded(seed: int, characters: int, split: Split) -> AnyCorpus:
     from huohou.data.corpus import Generated
-    from huohou.data.embedded import documents
+    from huohou.data.embedded import GENERATOR_VERSION, documents
 
     def make() -> Iterator[str]:
         return documents(seed, characters=characters, split=split)
 
-    return Generated(make, f"embedded {seed} {characters} {split}", characters)
+    return Generated(make, f"embedded {GENERATOR_VERSION} {seed} {characters} {split}", characters)
 
 
 def _documents(run: RunConfig, files: Sequence[str]) -> AnyCorpus:
     from huohou.data.documents import Documents
 
     data = run.data
-    return Documents(
+    documents = Documents(
         list(files),
         text=data.text if run.is_set("data.text") else None,
         split=data.split,
         encoding=data.encoding,
         on_bad=data.on_bad,
-        rejects=run.folder / "rejects.jsonl" if data.on_bad == "skip" else None,
     )
+    if data.on_bad == "skip":
+        # What was refused lies beside the token cache, since a later run that finds the cache reads nothing again.
+        documents.rejects = cache_folder(run) / f"rejects-{documents.quick_key()}.jsonl"
+    return documents
+
+
+def rejects(documents: AnyCorpus) -> Path | None:
+    """The records of a corpus that could not be used, where there are any."""
+    from huohou.data.corpus import HeldOut
+    from huohou.data.documents import Documents
+
+    inner = documents.documents if isinstance(documents, HeldOut) else documents
+    path = inner.rejects if isinstance(inner, Documents) else None
+    return path if path is not None and path.is_file() else None
 
 
 def _trained_tokenizer(run: RunConfig, documents: AnyCorpus) -> Path:
@@ -157,8 +175,10 @@ def _request(run: RunConfig, vocab_size: int, **facts: Any) -> Request:
     dims = run.model.shape()
     parameters = count_parameters(dims, vocab_size).total
     optimizer, train = run.optimizer, run.train
-    sequences = facts.pop("sequences")
+    sequences, data = facts.pop("sequences"), facts.pop("data")
     return Request(
+        data={**data, "attention": run.data.attention},
+        most_micro_batch_tokens=MICRO_BATCH_TOKENS,
         spec=run.schedule_spec(),
         asked=_asked(run, sequences),
         name=run.name,
@@ -203,7 +223,6 @@ def _counted(cache: TokenCache, packed: Packed) -> dict[str, Any]:
             "bytes": cache.bytes,
             "tokens": len(cache),
             "padded": packed.padded,
-            "dropped": packed.dropped,
             "content": cache.key,
         },
     }
@@ -213,8 +232,8 @@ def _sampled(run: RunConfig, sample: CorpusFacts) -> dict[str, Any]:
     """What a sample says, with its interval."""
     from huohou.data.packing import pack_counts
 
-    length, drop = run.data.sequence_length, run.data.drop_last
-    low, middle, high = (max(1, pack_counts(n, length, drop)[0]) for n in (sample.low, sample.tokens, sample.high))
+    length = run.data.sequence_length
+    low, middle, high = (max(1, pack_counts(n, length)[0]) for n in (sample.low, sample.tokens, sample.high))
     return {
         "sequences": middle,
         "exact": sample.exact,
@@ -295,7 +314,7 @@ def plan_of_file(
 def _pack(run: RunConfig, cache: TokenCache) -> Packed:
     from huohou.data.packing import Packed
 
-    return Packed(cache, run.data.sequence_length, attention=run.data.attention, drop_last=run.data.drop_last)
+    return Packed(cache, run.data.sequence_length, attention=run.data.attention)
 
 
 def prepare(
@@ -317,7 +336,7 @@ def prepare(
     tokenizer = _tokenizer(run, documents, train=True, say=say)
     assert tokenizer is not None
     folder = cache_folder(run)
-    say(Text("counting tokens", "正在统计 token"))
+    say(Text("counting tokens", "正在统计词元"))
     cache = token_cache(documents, tokenizer, folder)
     packed = _pack(run, cache)
     validation = None if held_out is None else _pack(run, token_cache(held_out, tokenizer, folder))
@@ -329,4 +348,10 @@ def prepare(
         speed=speed,
         price=price,
     )
-    return Prepared(plan=_planned(run, request), tokenizer=tokenizer, train=packed, validation=validation)
+    return Prepared(
+        plan=_planned(run, request),
+        tokenizer=tokenizer,
+        train=packed,
+        validation=validation,
+        rejects=rejects(documents),
+    )

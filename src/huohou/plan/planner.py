@@ -13,6 +13,7 @@ from huohou.plan.result import Advice, Batch, Plan
 from huohou.plan.sizes import Asked, Sizes, resolve
 from huohou.schedule.recipes import ScheduleSpec, build
 from huohou.schedule.warmup import default_warmup
+from huohou.units import round_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Request:
         flops_per_token: Of the model, where its shape is known.
         optimizer: Its settings.
         execution: Device, dtype and so on, as far as they are settled.
+        most_micro_batch_tokens: Where nobody names a micro-batch, one holds at most this many tokens; ``None`` to name
+            none.
         hardware, speed, price: For the budget.
         config: The resolved run file.
     """
@@ -50,6 +53,7 @@ class Request:
     flops_per_token: int | None = None
     optimizer: Mapping[str, Any] | None = None
     execution: Mapping[str, Any] | None = None
+    most_micro_batch_tokens: int | None = None
     hardware: str | None = None
     speed: float | None = None
     price: float | None = None
@@ -62,7 +66,7 @@ def make_plan(request: Request) -> Plan:
     Raises:
         UserError: Something does not fit, disagrees, or is missing.
     """
-    sizes = resolve(request.asked)
+    sizes = _with_micro_batch(resolve(request.asked), request.most_micro_batch_tokens)
     spec = request.spec
     wanted = default_warmup(sizes.updates, scratch=request.scratch) if spec.warmup is None else None
     built = build(
@@ -135,6 +139,15 @@ def make_plan(request: Request) -> Plan:
     )
 
 
+def _with_micro_batch(sizes: Sizes, tokens: int | None) -> Sizes:
+    """The sizes with a micro-batch of at most so many tokens, where none was named."""
+    if tokens is None or sizes.micro_batch is not None or sizes.batch is None or sizes.sequence_length is None:
+        return sizes
+    share = sizes.batch // sizes.world_size
+    micro = max(1, min(share, tokens // sizes.sequence_length))
+    return replace(sizes, micro_batch=micro, accumulation=-(-share // micro))
+
+
 def _interval(request: Request) -> tuple[int, int] | None:
     """The lowest and highest T that the sample of the data allows."""
     if request.interval is None:
@@ -150,7 +163,6 @@ def _data(request: Request, sizes: Sizes) -> dict[str, Any]:
         "bytes": None,
         "tokens": None,
         "padded": None,
-        "dropped": None,
         **request.data,
     }
     return {
@@ -158,8 +170,17 @@ def _data(request: Request, sizes: Sizes) -> dict[str, Any]:
         "sequences": sizes.sequences,
         "sequence_length": sizes.sequence_length,
         "epochs": None if sizes.epochs is None else float(sizes.epochs),
+        "dropped": _dropped(request, sizes),
         "tokens_total": sizes.tokens or request.asked.tokens,
     }
+
+
+def _dropped(request: Request, sizes: Sizes) -> int | None:
+    """Tokens of the sequences that no batch takes, where the last short batch is left out."""
+    asked = request.asked
+    if not asked.drop_last or asked.epochs is None or sizes.sequences is None or sizes.sequence_length is None:
+        return None
+    return (round_up(asked.epochs * sizes.sequences) - (sizes.positions or 0)) * sizes.sequence_length
 
 
 def _rounding(sizes: Sizes) -> tuple[Advice, ...]:
@@ -171,7 +192,7 @@ def _rounding(sizes: Sizes) -> tuple[Advice, ...]:
             "batch-rounded",
             Text(
                 f"the batch in tokens was rounded up to {sizes.batch} whole sequences, {tokens} tokens",
-                f"以 token 表示的批大小已向上取整为 {sizes.batch} 条完整序列，即 {tokens} token",
+                f"以词元表示的批大小已向上取整为 {sizes.batch} 条完整序列，即 {tokens} 词元",
             ),
             Text("the rounding rule", "取整规则"),
             "strong",

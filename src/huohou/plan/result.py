@@ -115,7 +115,10 @@ class Plan:
 
     def deciding(self) -> dict[str, Any]:
         """What the plan's fingerprint is made of, as plain data: when two plans differ, these say where."""
-        data = {key: self.data.get(key) for key in ("tokens", "sequences", "sequence_length", "epochs", "content")}
+        data = {
+            key: self.data.get(key)
+            for key in ("tokens", "sequences", "sequence_length", "epochs", "content", "attention")
+        }
         execution = self.execution or {}
         return {
             "stage": self.stage,
@@ -145,7 +148,7 @@ class Plan:
         t, w = self.updates, self.warmup_updates
         named: dict[int, Text] = {1: Text("first update", "第一步")}
         if w > 1:
-            named[-(-w // 2)] = Text("half of the warmup", "预热过半")
+            named.setdefault(-(-w // 2), Text("half of the warmup", "预热过半"))
             named[w] = Text("warmup ends: the peak", "预热结束：峰值")
         for phase in self.phases:
             if phase.name in ("decay", "cycle") and phase.first - 1 > max(w, 1):

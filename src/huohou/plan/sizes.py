@@ -153,7 +153,7 @@ def _batch(asked: Asked) -> tuple[int | None, int | None, int | None, Fraction]:
         if asked.sequence_length is None:
             raise UserError(
                 f"the batch is {decimal_text(asked.batch)} tokens, but the sequence length is not known; give it.",
-                f"批大小是 {decimal_text(asked.batch)} token，但不知道序列长度；请给出。",
+                f"批大小是 {decimal_text(asked.batch)} 词元，但不知道序列长度；请给出。",
             )
         wanted = asked.batch / asked.sequence_length
         batch = round_up(wanted / world) * world
@@ -164,7 +164,7 @@ def _batch(asked: Asked) -> tuple[int | None, int | None, int | None, Fraction]:
             raise UserError(
                 f"the batch is {decimal_text(asked.batch)} sequences; it must be a whole number of at least 1, or in "
                 "tokens such as 4M tokens.",
-                f"批大小是 {decimal_text(asked.batch)} 条序列；应为不小于 1 的整数，或用 token 表示，例如 4M tokens。",
+                f"批大小是 {decimal_text(asked.batch)} 条序列；应为不小于 1 的整数，或用词元表示，例如 4M tokens。",
             )
     if batch % world:
         raise UserError(

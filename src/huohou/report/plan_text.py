@@ -148,14 +148,14 @@ def _data(plan: Plan) -> str:
             )
         )
     if data.get("tokens"):
-        parts.append(f"{short(data['tokens'])} token" + str(Text("s", "")))
+        parts.append(_tokens(data["tokens"]))
     if data.get("sequences"):
         length = data["sequence_length"]
         of = Text(f" of {length:,}", f"（每条 {length:,}）") if length else Text("", "")
         parts.append(str(Text(f"{data['sequences']:,} sequences{of.en}", f"{data['sequences']:,} 条序列{of.zh}")))
     text = " → ".join(parts)
     if data.get("dropped"):
-        text += str(Text(f"; {data['dropped']:,} tokens dropped", f"；丢弃 {data['dropped']:,} token"))
+        text += str(Text(f"; {data['dropped']:,} tokens dropped", f"；丢弃 {data['dropped']:,} 词元"))
     if data.get("padded"):
         text += str(Text(f"; {data['padded']:,} positions padded", f"；填充 {data['padded']:,} 个位置"))
     return text
@@ -166,11 +166,15 @@ def _updates(plan: Plan) -> str:
     data, batch = plan.data, plan.batch
     if data.get("sequences") and data.get("epochs") and batch.sequences:
         epochs = f"{data['epochs']:.4g}"
-        passes = Text(f"{epochs} epochs", f"{epochs} 轮")
+        passes = Text(f"{epochs} epoch{'' if epochs == '1' else 's'}", f"{epochs} 轮")
         text += f"  ({passes} × {data['sequences']:,} / {batch.sequences})"
     if data.get("tokens_total"):
-        text += " · " + str(Text(f"{short(data['tokens_total'])} tokens", f"{short(data['tokens_total'])} token"))
+        text += " · " + _tokens(data["tokens_total"])
     return text
+
+
+def _tokens(count: int) -> str:
+    return str(Text(f"{short(count)} tokens", f"{short(count)} 词元"))
 
 
 def _batch(plan: Plan) -> str:
@@ -178,12 +182,13 @@ def _batch(plan: Plan) -> str:
     assert batch.sequences is not None
     text = str(Text(f"{batch.sequences} sequences", f"{batch.sequences} 条序列"))
     if batch.tokens:
-        text += f" · {batch.tokens:,} token" + str(Text("s", ""))
+        text += " · " + str(Text(f"{batch.tokens:,} tokens", f"{batch.tokens:,} 词元"))
     if batch.micro_batch and batch.accumulation:
         text += str(
             Text(
-                f" = {batch.micro_batch} × {batch.accumulation} micro-batches × {batch.world_size} processes",
-                f" = {batch.micro_batch} × {batch.accumulation} 个微批 × {batch.world_size} 个进程",
+                f" = {batch.micro_batch} (micro-batch) × {batch.accumulation} × {batch.world_size} "
+                f"process{'' if batch.world_size == 1 else 'es'}",
+                f" = {batch.micro_batch}（微批） × {batch.accumulation} × {batch.world_size} 个进程",
             )
         )
     if batch.last is not None and batch.last != batch.sequences:
@@ -198,7 +203,7 @@ def _warmup(plan: Plan, spec: ScheduleSpec | None) -> str:
     share = f"{float(Fraction(w, plan.updates) * 100):.3g}%"
     text = f"W = {w:,} · {share}"
     if plan.batch.tokens:
-        text += " · " + str(Text(f"{short(w * plan.batch.tokens)} tokens", f"{short(w * plan.batch.tokens)} token"))
+        text += " · " + _tokens(w * plan.batch.tokens)
     shape = spec.warmup_shape if spec else plan.curve.knots[0].shape.name
     start = plan.curve.knots[0]
     low = float(plan.curve.peak * start.value) if start.update < 1 else plan.curve(1)

@@ -202,7 +202,8 @@ def build(
     w = length(spec.warmup, "warmup") if spec.warmup is not None else (warmup or 0)
     if w >= updates:
         raise UserError(
-            f"the warmup is {w} updates long, but the run makes only {updates}; it must be shorter than the run.",
+            f"the warmup is {w} update{'' if w == 1 else 's'} long, but the run makes only {updates}; it must be "
+            "shorter than the run.",
             f"预热长 {w} 个更新步，而整个训练只有 {updates} 个；预热必须短于训练。",
         )
     top = max(w, 1)

@@ -315,7 +315,8 @@ class Trainer:
                 f"planned != applied：共读 {counters.batches} 批，"
                 f"而更新 {counters.update} 次、跳过 {counters.skipped} 次。",
             )
-        if not any(event["event"] == "end" for event in records.read(self.folder.events)):
+        told = [e["event"] for e in records.read(self.folder.events) if e["event"] in ("start", "resume", "end")]
+        if told[-1:] != ["end"]:
             self.event("end", update=counters.update, skipped=counters.skipped, batches=counters.batches)
         self.progress.end()
         self.progress.say(proof(counters, task.updates))

@@ -15,6 +15,9 @@ from huohou.data.embedded.stories import introduce, play
 from huohou.data.embedded.templates import Scene
 from huohou.data.embedded.world import World, world
 
+GENERATOR_VERSION = 1
+"""Raised when a seed gives another text than before; part of the key of what was made from it."""
+
 
 def documents(
     seed: int, characters: int | None = None, documents: int | None = None, split: Split = "train"

@@ -34,21 +34,16 @@ def questions(seed: int, count: int, split: Split = "validation") -> list[Questi
     """Different questions about the world of a seed, as many of each kind as the count allows.
 
     Problems and passages of one split are never met in the other split's documents or questions. Facts and common
-    knowledge are what the documents of both splits teach, so those questions may be met in training. Fewer than
-    ``count`` come back only where the kinds have been asked out.
+    knowledge are what the documents of both splits teach, so those questions may be met in training.
     """
     draw, of = Draw(seed, 1, int(split == "validation")), world(seed)
     found: dict[str, Question] = {}
-    misses = 0
-    while len(found) < count and misses < 1000:
+    while len(found) < count:
         question = ask(draw, of, split, KINDS[len(found) % len(KINDS)])
-        # Facts and knowledge are finite; where they run out, another kind takes the place.
         if question.prompt in found:
-            misses += 1
+            # Facts and knowledge are finite; where they run out, another kind takes the place.
             question = ask(draw, of, split, draw.pick(KINDS))
-        if question.prompt not in found:
-            misses = 0
-            found[question.prompt] = question
+        found.setdefault(question.prompt, question)
     return list(found.values())
 
 
