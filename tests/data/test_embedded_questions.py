@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from huohou.data.embedded import KINDS, Question, documents, questions, score
+from huohou.data.embedded.draw import split_of
 from huohou.data.embedded.score import is_right, wilson
 from huohou.data.embedded.world import world
 
@@ -148,7 +149,8 @@ def test_problems_and_passages_of_validation_are_not_met_in_training() -> None:
     text = "\n".join(documents(1, characters=600_000))
     for question in questions(1, 400):
         if question.kind == "reading":
-            assert question.prompt.partition("\n")[0] not in text
+            passage = question.prompt.partition("\n")[0]
+            assert passage not in text and split_of(passage) == "validation"
         elif question.kind == "arithmetic":
             assert question.prompt not in text
     taught = [q for q in questions(1, 400) if q.kind in ("fact", "knowledge")]
