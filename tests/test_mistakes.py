@@ -143,6 +143,7 @@ MISTAKES: dict[str, tuple[Callable[[], None], list[str], str]] = {
     "vocabulary too small": (changed("vocab_size: 300", "vocab_size: 100"), NEW, "100"),
     "vocabulary too large": (changed("vocab_size: 300", "vocab_size: 30000"), NEW, "30000"),
     "missing tokenizer": (changed("vocab_size: 300", "path: tok"), NEW, "tok"),
+    "prompt longer than the model": (NOTHING, [*NEW, f"train.sample_prompts={'山' * 200}"], "sample_prompts"),
     # The machine.
     "cuda that is not there": (NOTHING, [*NEW, "train.device=cuda"], "cuda"),
     "folder that cannot be made": (NOTHING, ["train", "run.yaml", "--quiet", "--output", "poems.txt/run"], "poems.txt"),

@@ -148,6 +148,7 @@ def _trainer(
     execution, optimizer = plan.execution or {}, plan.optimizer or {}
     prepare_process(execution)
     model = _model(plan, prepared, folder)
+    _check_prompts(run, prepared, model)
     settings = OptimizerSettings(
         betas=tuple(optimizer["betas"]),
         eps=optimizer["eps"],
@@ -188,6 +189,20 @@ def _trainer(
         progress=progress,
         signals=signals,
     )
+
+
+def _check_prompts(run: RunConfig, prepared: Prepared, model: Llama) -> None:
+    """A prompt that the model cannot hold must not be found out in the middle of a run."""
+    room = model.config.max_position_embeddings - 1
+    for prompt in run.train.sample_prompts:
+        size = len(prepared.tokenizer.encode(prompt))
+        if size > room:
+            raise UserError(
+                f"train.sample_prompts: {prompt[:20]!r} has {size} tokens, but the model has room for {room}; "
+                "shorten it or raise model.max_position_embeddings.",
+                f"train.sample_prompts：{prompt[:20]!r} 有 {size} 个词元，而模型只容得下 {room} 个；"
+                "请缩短它，或增大 model.max_position_embeddings。",
+            )
 
 
 def _model(plan: Plan, prepared: Prepared, folder: RunFolder) -> Llama:

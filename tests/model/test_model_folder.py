@@ -52,6 +52,11 @@ def test_what_is_written_is_read(tmp_path: Path, config: ModelConfig, shard_byte
     assert names(tmp_path / "run") == ["model"]
 
 
+def test_every_file_has_the_same_permissions(tmp_path: Path) -> None:
+    write_model(build(CONFIG, seed=1), tmp_path / "model", shard_bytes=5000)
+    assert len({path.stat().st_mode for path in (tmp_path / "model").iterdir()}) == 1
+
+
 def test_the_layout_is_hugging_faces(tmp_path: Path) -> None:
     write_model(build(CONFIG, seed=1), tmp_path / "model")
     assert names(tmp_path / "model") == ["config.json", "generation_config.json", "model.safetensors"]

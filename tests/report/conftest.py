@@ -144,6 +144,14 @@ def default_events(updates: int) -> list[dict[str, Any]]:
             "prompt": "小红在公园里",
             "text": "小红在公园里看见一只猫。她说：“你好！”",
         },
-        {"event": "score", "update": updates, "share": 0.42, "right": 42, "asked": 100},
+        {
+            "event": "score",
+            "update": updates,
+            "share": 0.42,
+            "right": 42,
+            "asked": 100,
+            "interval": [0.33, 0.52],
+            "by_kind": {"fact": [40, 50], "other": [2, 50]},
+        },
         {"event": "end", "update": updates, "time": "2026-11-24T06:02:00Z"},
     ]

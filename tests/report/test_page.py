@@ -267,3 +267,9 @@ def test_a_million_updates(build: Any) -> None:
     text = render([run], "")
     assert len(text.encode()) <= 300_000
     assert "1,000,000 of 1,000,000 updates" in text and "planned = applied" in text
+
+
+def test_scores_are_written_as_a_person_writes_them(build: Any) -> None:
+    page = render([load_run(build())], "huohou report")
+    for piece in ("42 %", "33 % – 52 %", "40 / 50", "facts about the people", "故事人物的事实", "2 / 50"):
+        assert piece in page, piece

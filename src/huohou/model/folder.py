@@ -137,6 +137,9 @@ def _write(
             places |= dict.fromkeys(shard, file)
         total = sum(tensor.nbytes for tensor in tensors.values())
         write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+    for file in folder.glob("*.safetensors"):
+        # safetensors leaves its files to their owner alone; a model is passed around like any other file.
+        shutil.copymode(folder / GENERATION_CONFIG, file)
     if tokenizer is not None:
         tokenizer.save(folder)
 

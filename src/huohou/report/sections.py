@@ -37,6 +37,11 @@ SCORE_NAMES: Mapping[str, Text] = {
     "share": Text("share of questions answered right", "答对比例"),
     "right": Text("answered right", "答对"),
     "asked": Text("questions asked", "提问数"),
+    "interval": Text("95 % interval of the share", "该比例的 95 % 区间"),
+    "arithmetic": Text("arithmetic", "算术题"),
+    "fact": Text("facts about the people of the stories", "故事人物的事实"),
+    "knowledge": Text("common knowledge", "常识题"),
+    "reading": Text("reading a short passage", "短文阅读"),
 }
 
 
@@ -268,7 +273,7 @@ def _pieces(event: Record) -> list[tuple[int | None, str, str]]:
 def scores(runs: Sequence[Run]) -> str:
     """The last score of each run."""
     last: list[Record] = [(run.events_of("score") or [{}])[-1] for run in runs]
-    tables = [flat({k: v for k, v in event.items() if k not in ("event", "time")}) for event in last]
+    tables = [flat(_legible({k: v for k, v in event.items() if k not in ("event", "time")})) for event in last]
     keys = list(dict.fromkeys(key for table in tables for key in table if key != "update"))[:30]
     if not keys:
         return ""
@@ -281,6 +286,19 @@ def scores(runs: Sequence[Run]) -> str:
     return (
         f'{heading(Text("Scores", "得分"))}<div class="scroll"><table>{names(runs)}<tbody>{rows}</tbody></table></div>'
     )
+
+
+def _legible(event: Record) -> Record:
+    """A score with its interval and its kinds as a person writes them."""
+    said = dict(event)
+    interval = said.get("interval")
+    if isinstance(interval, list) and len(cast(list[Any], interval)) == 2:
+        said["interval"] = " – ".join(numbers.share(number(bound)) for bound in cast(list[Any], interval))
+    kinds = mapping(said.pop("by_kind", None))
+    for kind, counts in kinds.items():
+        pair = cast(list[Any], counts) if isinstance(counts, list) else []
+        said[kind] = f"{pair[0]} / {pair[1]}" if len(pair) == 2 else counts
+    return said
 
 
 def _scored(key: str, value: str | None) -> str:
