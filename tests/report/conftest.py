@@ -151,7 +151,7 @@ def default_events(updates: int) -> list[dict[str, Any]]:
             "right": 42,
             "asked": 100,
             "interval": [0.33, 0.52],
-            "by_kind": {"fact": [40, 50], "other": [2, 50]},
+            "by_kind": {"fact": [40, 50], "knowledge": [2, 50]},
         },
         {"event": "end", "update": updates, "time": "2026-11-24T06:02:00Z"},
     ]
