@@ -110,3 +110,9 @@ def test_mistakes(
     assert main(["init", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demonstration_can_be_had_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "demo.yaml", "--demo"]) == 0
+    assert (tmp_path / "demo.yaml").read_text(encoding="utf-8") == template("demo.yaml")

@@ -37,6 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             )
         ),
     )
+    add("--demo", action="store_true", help=str(Text("the demonstration's run file", "演示所用的训练配置")))
     add("--force", action="store_true", help=str(Text("overwrite the file", "覆盖已有的文件")))
     add("--list", action="store_true", help=str(Text("list the presets and write nothing", "列出预设，不写文件")))
 
@@ -45,11 +46,15 @@ def run(options: argparse.Namespace) -> int:
     """Write the file, and say what to do next."""
     if options.list:
         return _list()
-    from huohou.config.template import example
+    from huohou.config.template import example, template
     from huohou.config.values import run_name
 
     path = Path(options.file)
-    text = example(language(), name=run_name(path.stem), model=options.preset, data=options.data)
+    text = (
+        template("demo.yaml")
+        if options.demo
+        else example(language(), name=run_name(path.stem), model=options.preset, data=options.data)
+    )
     if not path.parent.is_dir():
         raise UserError(
             f"there is no folder {path.parent} to write {path.name} into.",

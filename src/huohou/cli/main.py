@@ -99,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except UserError as error:
-        print(f"huohou: {error}", file=sys.stderr)
+        # A name with a line end in it must not make two sentences of one.
+        print("huohou: " + str(error).replace("\n", "⏎"), file=sys.stderr)
         return EXIT_MISTAKE
     except RunFailed as error:
         print(f"huohou: {error}", file=sys.stderr)
