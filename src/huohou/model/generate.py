@@ -31,10 +31,10 @@ def generate(
     ``temperature`` 0 takes the most probable token; above 0 a token is drawn from the smallest set that holds
     ``top_p`` of the probability (Holtzman et al. 2019), with ``generator`` (on the CPU whatever the model's device).
     ``on_token(row, token)`` is called for every new token as it comes. Prompts may differ in length; each gets what
-    it would get alone. Without ``cache`` everything is read again for each token: slow, and the same. The model
-    runs eagerly, compiled or not. Raises ``UserError`` for an empty prompt, a token outside the vocabulary, settings
-    out of range, and where prompt and new tokens go beyond ``max_position_embeddings``; ``RunFailed`` where the
-    model's output is not a number.
+    it would get alone. Without ``cache`` everything is read again for each token: slow, and the same. With it the
+    model runs eagerly, compiled or not. Raises ``UserError`` for an empty prompt, a token outside the vocabulary,
+    settings out of range, and where prompt and new tokens go beyond ``max_position_embeddings``; ``RunFailed`` where
+    the model's output is not a number.
     """
     _check(model, prompts, max_new_tokens, temperature, top_p, generator)
     results: list[list[int]] = [[] for _ in prompts]
