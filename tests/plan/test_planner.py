@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,3 +159,16 @@ def test_durations_in_tokens_and_epochs() -> None:
 
 def test_an_absolute_floor_is_used_as_typed() -> None:
     assert made(floor="1e-5", updates=7).curve(7) == 1e-5
+
+
+def test_a_plan_may_have_a_curve_for_each_parameter_group() -> None:
+    body = made(updates=100, warmup="10%")
+    rows = huohou.shift(huohou.build(huohou.Schedule(peak="2e-3", warmup="off", decay="linear"), 50).curve, 50)
+    plan = replace(body, groups={"new rows": rows})
+    assert list(plan.all_groups()) == ["all", "new rows"]
+    plain = json.loads(json.dumps(plan.to_plain(), allow_nan=False))
+    again = Plan.from_plain(plain)
+    assert again.groups["new rows"] == rows
+    assert [again.groups["new rows"](u) for u in (51, 100)] == [2e-3, 2e-4]
+    assert again.plan_fingerprint == plan.plan_fingerprint != body.plan_fingerprint
+    assert plan.fingerprint == body.fingerprint
