@@ -461,9 +461,11 @@ def test_ten_kills_of_the_command_change_no_bit() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
-def test_a_compiled_run_is_resumed_bit_for_bit() -> None:
+def test_a_compiled_run_is_resumed_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("there is no C++ compiler here")
+    # Torch writes its own place there once something was compiled in this process.
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     changes = ("train.compile=true", "batch.size=5")
     train("compiled", *changes)
     with interrupted(6, lambda: os.kill(os.getpid(), signal.SIGTERM)), pytest.raises(Stopped):

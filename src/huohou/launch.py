@@ -15,14 +15,14 @@ from huohou.data.order import Order
 from huohou.errors import RunFailed, UserError
 from huohou.language import Text
 from huohou.model import Llama, ModelConfig, build, write_model
-from huohou.plan.facts import Prepared, prepare
+from huohou.plan.facts import Prepared, cache_folder, prepare
 from huohou.plan.result import Plan
 from huohou.records import RunFolder
 from huohou.stages.lm import LanguageModelling, Sampling
 from huohou.train import checkpoint, take_up
 from huohou.train.checkpoint import Checkpoint, SaveFailed
 from huohou.train.environment import environment
-from huohou.train.execution import prepare_process, settle
+from huohou.train.execution import keep_compiled, prepare_process, settle
 from huohou.train.lock import RunLock
 from huohou.train.optim import OptimizerSettings, make_optimizer
 from huohou.train.progress import Progress
@@ -147,6 +147,8 @@ def _trainer(
     """Everything that trains, as it stands before the first update."""
     execution, optimizer = plan.execution or {}, plan.optimizer or {}
     prepare_process(execution)
+    if execution["compile"]:
+        keep_compiled(cache_folder(run) / "compiled")
     model = _model(plan, prepared, folder)
     _check_prompts(run, prepared, model)
     settings = OptimizerSettings(

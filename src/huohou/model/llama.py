@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from huohou.model.cache import Cache, LayerCache
 from huohou.model.config import ModelConfig
-from huohou.model.loss import cross_entropy
+from huohou.model.loss import EAGER, Kernels, cross_entropy, ordinary, with_slope
 
 
 def frequencies(config: ModelConfig, device: torch.device) -> Tensor:
@@ -186,6 +186,7 @@ class Llama(nn.Module):
         self.config = config
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self._kernels = EAGER
         self.tie()
 
     def tie(self) -> None:
@@ -194,13 +195,14 @@ class Llama(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile every layer in place (arguments of ``torch.compile``); the parameters keep their names.
+        """Compile every layer and the loss in place (arguments of ``torch.compile``); parameters keep their names.
 
         The layers are alike and share one graph, so this takes the time of one layer. One graph of the whole decoder
         took four times as long to make and was no faster.
         """
         for layer in self.model.layers:
             layer.compile(*args, **kwargs)
+        self._kernels = Kernels(torch.compile(ordinary, *args, **kwargs), torch.compile(with_slope, *args, **kwargs))
 
     def forward(
         self,
@@ -218,7 +220,7 @@ class Llama(nn.Module):
         hidden = self.model(inputs, positions, segments)
         if targets is None:
             return self.lm_head(hidden)
-        return cross_entropy(hidden, self.lm_head.weight, targets)
+        return cross_entropy(hidden, self.lm_head.weight, targets, kernels=self._kernels)
 
     def loss(
         self,

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,8 +19,8 @@ import torch
 from huohou.errors import UserError
 
 COMPILE_FROM_SECONDS = 180.0
-"""An eager run that is estimated to last longer is compiled: a cold compilation costs half a minute on two cores
-and saves a quarter of the time."""
+"""A run that is estimated to last longer is compiled. Compiling costs about ten seconds on two cores and saves between
+a twentieth and a third of the time, depending on the processor (``benchmarks/README.md``)."""
 
 
 class Wishes(Protocol):
@@ -83,6 +84,14 @@ def _compile(wish: bool | str, seconds: float | None) -> bool:
             "train.compile 为 true，但本机没有 C++ 编译器（g++、clang++、cl）：请安装，或写 false。",
         )
     return bool(wish)
+
+
+def keep_compiled(folder: Path) -> None:
+    """Let later runs find the compiled code in ``folder``, unless ``TORCHINDUCTOR_CACHE_DIR`` names another place.
+
+    Torch's own place is the temporary folder, which is emptied now and then, and is not the user's alone.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.resolve()))
 
 
 def prepare_process(execution: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Measurements of huohou beside what its users would use instead: ``python -m benchmarks [NAME …] [--smoke]``."""
