@@ -153,6 +153,15 @@ def _tokenizer(run: RunConfig, documents: AnyCorpus, *, train: bool, say: Say) -
     return Tokenizer.load(folder)
 
 
+def _vocab_size(run: RunConfig) -> int:
+    """Pieces of the tokenizer that the run file names, or asks to be trained."""
+    from huohou.data.tokenizer import Tokenizer
+
+    if run.tokenizer.path is not None:
+        return Tokenizer.load(run.tokenizer.path).vocab_size
+    return run.tokenizer.vocab_size or 0
+
+
 def _asked(run: RunConfig, sequences: int | None) -> Asked:
     size = run.batch.size
     return Asked(
@@ -282,9 +291,16 @@ def plan_of_run(
     if exact:
         return prepare(run, say=say, **priced).plan
     known = cache_folder(run).is_dir()
-    if run.train.updates is not None and not known and run.tokenizer.path is None:
+    # Updates or tokens say T by themselves: such a run can be planned where its data are not.
+    given = run.train.updates is not None or run.train.tokens is not None
+    if given and not known and run.tokenizer.path is None:
         return _planned(run, _request(run, run.tokenizer.vocab_size or 0, **_UNKNOWN, **priced))
-    documents, _ = corpora(run)
+    try:
+        documents, _ = corpora(run)
+    except UserError:
+        if not given:
+            raise
+        return _planned(run, _request(run, _vocab_size(run), **_UNKNOWN, **priced))
     tokenizer = _tokenizer(run, documents, train=False, say=say)
     vocab_size = tokenizer.vocab_size if tokenizer is not None else run.tokenizer.vocab_size or 0
     if tokenizer is not None and known:
@@ -293,7 +309,7 @@ def plan_of_run(
         cache = find_cache(documents, tokenizer, cache_folder(run))
         if cache is not None:
             return _planned(run, _request(run, vocab_size, **_counted(cache, _pack(run, cache)), **priced))
-    if run.train.updates is not None:
+    if given:
         return _planned(run, _request(run, vocab_size, **_UNKNOWN, **priced))
     from huohou.data.sampling import measure_corpus
 
