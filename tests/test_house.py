@@ -22,9 +22,10 @@ FLOORS: list[list[str]] = [
     ["report"],
     # The torch line.
     ["model", "train.lower"],
-    ["stages"],
+    ["stages", "evaluate", "chat"],
     ["train.trainer"],
-    ["launch"],
+    ["assemble", "doctor"],
+    ["launch", "export"],
     ["cli"],
 ]
 """Rooms from the ground up. A room imports from rooms below it, and its own modules from each other without cycles."""

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from huohou import records
+from huohou.assemble import assemble_model, assemble_stage, check_prompts
 from huohou.config import RunConfig
-from huohou.data.order import Order
 from huohou.errors import RunFailed, UserError
 from huohou.language import Text
-from huohou.model import Llama, ModelConfig, build, write_model
+from huohou.model import Llama, write_model
 from huohou.plan.facts import Prepared, cache_folder, prepare
 from huohou.plan.result import Plan
 from huohou.records import RunFolder
-from huohou.stages.lm import LanguageModelling, Sampling
 from huohou.train import checkpoint, take_up
 from huohou.train.checkpoint import Checkpoint, SaveFailed
 from huohou.train.environment import environment
@@ -125,12 +124,6 @@ def _settled_plan(run: RunConfig, plan: Plan) -> Plan:
     return plan.with_execution(execution)
 
 
-def _whole(count: int | None) -> int:
-    """A count that an exact plan always knows."""
-    assert count is not None
-    return count
-
-
 def _finished(folder: RunFolder, plan: Plan, newest: Checkpoint, progress: Progress) -> RunResult:
     progress.say(
         Text(
@@ -149,16 +142,14 @@ def _trainer(
     prepare_process(execution)
     if execution["compile"]:
         keep_compiled(cache_folder(run) / "compiled")
-    model = _model(plan, prepared, folder)
-    _check_prompts(run, prepared, model)
+    model = assemble_model(plan, prepared, folder)
+    check_prompts(run, prepared, model)
     settings = OptimizerSettings(
         betas=tuple(optimizer["betas"]),
         eps=optimizer["eps"],
         weight_decay=optimizer["weight_decay"],
         fused=execution["fused"],
     )
-    batch = _whole(plan.batch.sequences)
-    positions = (plan.updates - 1) * batch + _whole(plan.batch.last)
     return Trainer(
         task=Task(
             updates=plan.updates,
@@ -174,52 +165,13 @@ def _trainer(
             checkpoint_every=run.checkpoint.every,
             keep=run.checkpoint.keep,
         ),
-        stage=LanguageModelling(
-            prepared.train,
-            Order(prepared.train.count, batch, execution["seed"], positions),
-            micro_batch=_whole(plan.batch.micro_batch),
-            device=execution["device"],
-            whole=execution["compile"],
-            validation=prepared.validation,
-            evaluate_sequences=run.train.evaluate_sequences,
-            tokenizer=prepared.tokenizer,
-            sampling=Sampling(run.train.sample_prompts, seed=execution["seed"]),
-        ),
+        stage=assemble_stage(run, plan, prepared),
         model=model,
         optimizer=make_optimizer(model, settings),
         folder=folder,
         progress=progress,
         signals=signals,
     )
-
-
-def _check_prompts(run: RunConfig, prepared: Prepared, model: Llama) -> None:
-    """A prompt that the model cannot hold must not be found out in the middle of a run."""
-    room = model.config.max_position_embeddings - 1
-    for prompt in run.train.sample_prompts:
-        size = len(prepared.tokenizer.encode(prompt))
-        if size > room:
-            raise UserError(
-                f"train.sample_prompts: {prompt[:20]!r} has {size} tokens, but the model has room for {room}; "
-                "shorten it or raise model.max_position_embeddings.",
-                f"train.sample_prompts：{prompt[:20]!r} 有 {size} 个词元，而模型只容得下 {room} 个；"
-                "请缩短它，或增大 model.max_position_embeddings。",
-            )
-
-
-def _model(plan: Plan, prepared: Prepared, folder: RunFolder) -> Llama:
-    execution, tokenizer = plan.execution or {}, prepared.tokenizer
-    special = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id, "pad_token_id": tokenizer.pad_id}
-    shape = plan.model or {}
-    model = build(
-        ModelConfig.from_huggingface({**shape, **special}, where=str(folder.plan)),
-        seed=execution["seed"],
-        depth_scaled=shape["depth_scaled_init"],
-        device=execution["device"],
-    )
-    if execution["compile"]:
-        model.compile(dynamic=False)  # pyright: ignore[reportUnknownMemberType]
-    return model
 
 
 def _check_space(folder: RunFolder, trainer: Trainer) -> None:
