@@ -21,6 +21,8 @@ from huohou.data.files import shown_error
 from huohou.errors import UserError, missing_extra
 
 Ids = NDArray[np.int32]
+Spans = tuple[Ids, Ids, Ids]
+"""Ids, and for each the characters [start, end) of the text that it stands for; neither ever goes back."""
 
 _ROLES = ("bos", "eos", "pad", "unk")
 _USUAL = {
@@ -36,9 +38,13 @@ class Backend(Protocol):
 
     def encode_batch(self, texts: Sequence[str], special: bool) -> list[Ids]: ...
 
+    def encode_spans(self, texts: Sequence[str]) -> list[Spans]: ...
+
     def decode(self, ids: list[int], special: bool) -> str: ...
 
     def id_of(self, token: str) -> int | None: ...
+
+    def token_of(self, i: int) -> str | None: ...
 
     def size(self) -> int: ...
 
@@ -70,6 +76,8 @@ class Tokenizer:
         self._backend = backend
         self._names = {role: name for role, name in names.items() if name is not None}
         self.chat_template = chat_template
+        self.template_variables = {f"{role}_token": self._names[role] for role in _ROLES if role in self._names}
+        """The special tokens by the names that chat templates know them by: ``bos_token``, …"""
         self.vocab_size: int = backend.size()
         """Ids run from 0 to ``vocab_size - 1``."""
         self.bos_id, self.eos_id, self.pad_id, self.unk_id = (self._id(role) for role in _ROLES)
@@ -101,10 +109,26 @@ class Tokenizer:
             )
         names, template = _settings(folder) if folder else ({}, None)
         backend = _sentencepiece(path, folder) if path.suffix == ".model" else _fast(path)
+        declared = {f"{role}_token": name for role in _ROLES if (name := names.get(role)) is not None}
         for role in _ROLES:
             if backend.id_of(names.get(role) or "") is None:
                 names[role] = next((name for name in _USUAL[role] if backend.id_of(name) is not None), None)
-        return cls(backend, names, template)
+        made = cls(backend, names, template)
+        if declared:
+            # A folder that declares some of them means that the others do not exist, as transformers does.
+            made.template_variables = declared
+        return made
+
+    @classmethod
+    def of_library(cls, model: Any, names: dict[str, str], chat_template: str | None = None) -> Tokenizer:
+        """From a tokenizer of the ``tokenizers`` library; ``names`` as in the constructor."""
+        from huohou.data.tokenizer_fast import FastBackend
+
+        return cls(FastBackend(model), dict(names), chat_template)
+
+    def names(self) -> dict[str, str]:
+        """The special tokens by role; those without one by their own name."""
+        return dict(self._names)
 
     def encode_batch(self, texts: Sequence[str], *, special: bool = False) -> list[Ids]:
         """The ids of each text."""
@@ -114,6 +138,10 @@ class Tokenizer:
         """The ids of one text."""
         return self._backend.encode_batch([text], special)[0]
 
+    def encode_spans(self, texts: Sequence[str]) -> list[Spans]:
+        """The ids of each text as with ``special=True``, and which characters each id stands for."""
+        return self._backend.encode_spans(texts)
+
     def decode(self, ids: Sequence[int] | Ids, *, special: bool = True) -> str:
         """The text of ids; ``special=False`` leaves the special tokens out."""
         return self._backend.decode([int(i) for i in ids], special)
@@ -121,6 +149,10 @@ class Tokenizer:
     def id_of(self, token: str) -> int | None:
         """The id of a token as it stands in the vocabulary."""
         return self._backend.id_of(token)
+
+    def token_of(self, i: int) -> str | None:
+        """The token with this id as it stands in the vocabulary; None where no token has it."""
+        return self._backend.token_of(i)
 
     def covers(self, character: str) -> bool:
         """Whether the character has a token of its own."""
