@@ -92,7 +92,11 @@ def test_llama3_scaling_is_found_where_versions_4_and_5_put_it(values: dict[str,
 
 
 REFUSED = [
-    ({"model_type": "mistral"}, "model_type is 'mistral'"),
+    ({"model_type": "gemma"}, "model_type is 'gemma'"),
+    ({"model_type": "mistral"}, "sliding_window is 4096"),
+    ({"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 64}, "sliding_window is 64"),
+    ({"model_type": "qwen3", "layer_types": ["sliding_attention"]}, "layer_types is"),
+    ({"model_type": "qwen3", "attention_bias": True}, "attention_bias is True"),
     ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
     ({"attention_bias": True}, "attention_bias is True"),
     ({"mlp_bias": True}, "mlp_bias is True"),
@@ -135,3 +139,22 @@ def test_a_missing_key_is_named_with_its_file() -> None:
 
 def test_minus_one_and_null_mean_no_token() -> None:
     assert config(pad_token_id=-1, eos_token_id=None).pad_token_id is None
+
+
+@pytest.mark.parametrize(
+    ("family", "left_out", "null"),
+    [("llama", (16, 4), (16, 4)), ("mistral", (8, 4), (16, 4)), ("qwen3", (32, 128), (16, 128))],
+)
+def test_what_is_left_out_is_the_familys(family: str, left_out: tuple[int, int], null: tuple[int, int]) -> None:
+    """Heads of keys and values, and the width of a head: left out, and written as null."""
+    heads = 32 if family == "qwen3" else 16
+    shape = {
+        "model_type": family, "vocab_size": 20, "hidden_size": heads * 4, "intermediate_size": 24, "num_hidden_layers": 1,
+        "num_attention_heads": heads, "sliding_window": None,
+    }  # fmt: skip
+    config = ModelConfig.from_huggingface(shape)
+    assert (config.num_key_value_heads, config.head_dim) == left_out
+    config = ModelConfig.from_huggingface(
+        {**shape, "num_attention_heads": 16, "hidden_size": 64, "num_key_value_heads": None}
+    )
+    assert (config.num_key_value_heads, config.head_dim) == null

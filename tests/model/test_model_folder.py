@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from huohou.errors import UserError
 from huohou.language import choose_language
-from huohou.model import Llama, ModelConfig, build, read_model, write_model
+from huohou.model import Llama, ModelConfig, build, fill_model, open_model, read_model, write_model
+from huohou.model.weights import Weights
 
 CONFIG = ModelConfig(31, 16, 24, 2, 4, 2, max_position_embeddings=64, bos_token_id=1, eos_token_id=2)
 TIED = ModelConfig(31, 16, 24, 2, 4, 2, tie_word_embeddings=True)
@@ -92,6 +94,37 @@ def test_types_are_kept_or_changed_as_asked(tmp_path: Path) -> None:
     wide = read_model(tmp_path / "model")
     assert torch.equal(wide.lm_head.weight, model.lm_head.weight.bfloat16().float())
     assert json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))["dtype"] == "bfloat16"
+
+
+def test_tensors_are_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(build(CONFIG, seed=1), tmp_path / "model", shard_bytes=5000)
+    alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+    most = 0
+    read = Weights.read
+
+    def watched(self: Weights, names: Any = None) -> Iterator[tuple[str, torch.Tensor]]:
+        nonlocal most
+        for name, tensor in read(self, names):
+            alive.add(tensor)
+            most = max(most, len(alive))
+            yield name, tensor
+
+    monkeypatch.setattr(Weights, "read", watched)
+    read_model(tmp_path / "model")
+    assert 1 <= most <= 3
+
+
+def test_on_the_meta_device_there_is_only_the_shape(tmp_path: Path) -> None:
+    model = build(CONFIG, seed=1)
+    write_model(model, tmp_path / "model")
+    shape = open_model(tmp_path / "model", device="meta")
+    assert all(parameter.is_meta for parameter in shape.parameters())
+    shape.to_empty(device="cpu")
+    assert isinstance(shape, Llama)
+    fill_model(shape, tmp_path / "model", {"lm_head.weight"})
+    assert torch.equal(shape.lm_head.weight, model.lm_head.weight)
+    fill_model(shape, tmp_path / "model")
+    assert same(shape, model)
 
 
 def test_an_earlier_model_is_replaced(tmp_path: Path) -> None:
@@ -221,7 +254,9 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("config no JSON", write("config.json", "{"), "cannot be read as JSON"),
     ("config no text", lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00"), "cannot be read as JSON"),
     ("config no object", write("config.json", "[]"), "must hold a JSON object"),
-    ("another architecture", change_config(model_type="qwen2"), "model_type is 'qwen2'"),
+    ("another architecture", change_config(model_type="gemma"), "model_type is 'gemma'"),
+    ("another family", change_config(model_type="qwen2"), "lacks model.layers.0.self_attn.k_proj.bias (+5)"),
+    ("more layers than tensors", change_config(num_hidden_layers=10**9), "lacks"),
     ("no weights", lambda folder: (folder / "model.safetensors").unlink(), "holds no model.safetensors"),
     ("a pickle", pickled, "pytorch_model.bin, a pickle, which can run code"),
     ("cut short", truncate, "is not a whole safetensors file"),

@@ -10,6 +10,32 @@ from typing import Any
 from huohou.errors import UserError
 
 
+class NotCovered(UserError):
+    """A model that is one, but not one that this decoder computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What the families that this decoder computes differ in, and what their ``config.json`` leaves out."""
+
+    architecture: str
+    biased: bool = False
+    """Whether queries, keys and values have biases."""
+    normed: bool = False
+    """Whether each head's queries and keys are normed."""
+    key_value_heads: int = 0
+    head_dim: int = 0
+    max_position_embeddings: int = 32768
+
+
+FAMILIES: Mapping[str, Family] = {
+    "llama": Family("LlamaForCausalLM", max_position_embeddings=2048),
+    "mistral": Family("MistralForCausalLM", key_value_heads=8, max_position_embeddings=131072),
+    "qwen2": Family("Qwen2ForCausalLM", biased=True, key_value_heads=32),
+    "qwen3": Family("Qwen3ForCausalLM", normed=True, key_value_heads=32, head_dim=128),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Llama3Rope:
     """Llama 3.1's stretching of the rotary frequencies for contexts beyond the trained one."""
@@ -24,8 +50,9 @@ class Llama3Rope:
 class ModelConfig:
     """Everything that decides the decoder's mathematics, under Hugging Face's names.
 
-    Defaults are those of ``transformers.LlamaConfig``, so that a key that a ``config.json`` leaves out means here
-    what it means there; only the token ids default to none. A combination that is no model raises ``UserError``.
+    Defaults are those of ``transformers.LlamaConfig`` (:data:`FAMILIES` has what another family's differ in), so that
+    a key that a ``config.json`` leaves out means here what it means there; only the token ids default to none. A
+    combination that is no model raises ``UserError``.
     """
 
     vocab_size: int
@@ -46,11 +73,24 @@ class ModelConfig:
     bos_token_id: int | None = None
     eos_token_id: int | tuple[int, ...] | None = None
     pad_token_id: int | None = None
+    model_type: str = "llama"
+    """The family, one of :data:`FAMILIES`."""
+
+    @property
+    def biased(self) -> bool:
+        """Whether queries, keys and values have biases."""
+        return FAMILIES[self.model_type].biased
+
+    @property
+    def normed(self) -> bool:
+        """Whether each head's queries and keys are normed."""
+        return FAMILIES[self.model_type].normed
 
     def __post_init__(self) -> None:
         if not self.num_key_value_heads:
             object.__setattr__(self, "num_key_value_heads", self.num_attention_heads)
-        if self.hidden_size % self.num_attention_heads:
+        # transformers refuses such a Llama even where head_dim is given; the other families are made so on purpose.
+        if self.hidden_size % self.num_attention_heads and not (self.head_dim and self.model_type != "llama"):
             raise UserError(
                 f"model: hidden_size {self.hidden_size} is no multiple of num_attention_heads "
                 f"{self.num_attention_heads}; every head needs the same whole width.",
@@ -76,12 +116,20 @@ class ModelConfig:
 
     @classmethod
     def from_huggingface(cls, values: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
-        """The config in a ``config.json`` of ``LlamaForCausalLM`` (of transformers 4 or 5).
+        """The config in a ``config.json`` of one of the :data:`FAMILIES` (of transformers 4 or 5).
 
-        Keys that do not change the mathematics are left out; what this decoder cannot compute (biases, another
-        activation, other rotary scalings than none and llama3, quantised weights) raises ``UserError``.
+        Keys that do not change the mathematics are left out; what this decoder cannot compute (another family or
+        activation, a window of attention in use, other rotary scalings than none and llama3, quantised weights)
+        raises :class:`NotCovered`, what is no model at all a plain ``UserError``.
         """
         _refuse_what_differs(values, where)
+        kind = values.get("model_type") or "llama"
+        if not isinstance(kind, str):
+            raise _wrong(where, "model_type", kind, "the name of a kind of model", "一种模型的名字")
+        if kind not in FAMILIES:
+            raise _not_covered(where, "model_type", kind, ", ".join(map(repr, FAMILIES)))
+        family = FAMILIES[kind]
+        _refuse_window(values, kind, where)
         optional_sizes = {
             key: _size(values, key, where)
             for key in ("num_key_value_heads", "head_dim", "max_position_embeddings")
@@ -102,9 +150,12 @@ class ModelConfig:
         theta, scaling = _rope(values, where)
         return cls(
             **sizes,
-            num_key_value_heads=optional_sizes.get("num_key_value_heads", 0),
-            head_dim=optional_sizes.get("head_dim", 0),
-            max_position_embeddings=optional_sizes.get("max_position_embeddings", 2048),
+            # A key that is left out has the family's default; null means as many as there are query heads.
+            num_key_value_heads=optional_sizes.get(
+                "num_key_value_heads", 0 if "num_key_value_heads" in values else family.key_value_heads
+            ),
+            head_dim=optional_sizes.get("head_dim", family.head_dim),
+            max_position_embeddings=optional_sizes.get("max_position_embeddings", family.max_position_embeddings),
             rms_norm_eps=optional_numbers.get("rms_norm_eps", 1e-6),
             initializer_range=optional_numbers.get("initializer_range", 0.02),
             rope_theta=theta,
@@ -113,6 +164,7 @@ class ModelConfig:
             bos_token_id=_token(values, "bos_token_id", where),
             eos_token_id=_tokens(values, "eos_token_id", where),
             pad_token_id=_token(values, "pad_token_id", where),
+            model_type=kind,
         )
 
     def to_huggingface(self, dtype: str = "float32") -> dict[str, Any]:
@@ -133,8 +185,8 @@ class ModelConfig:
             }
         eos = self.eos_token_id
         return {
-            "architectures": ["LlamaForCausalLM"],
-            "model_type": "llama",
+            "architectures": [FAMILIES[self.model_type].architecture],
+            "model_type": self.model_type,
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
             "intermediate_size": self.intermediate_size,
@@ -149,9 +201,8 @@ class ModelConfig:
             "rope_theta": self.rope_theta,
             "rope_scaling": None if self.rope_scaling is None else dict(rope),
             "rope_parameters": rope,
-            "attention_bias": False,
+            **_FIXED[self.model_type],
             "attention_dropout": 0.0,
-            "mlp_bias": False,
             "tie_word_embeddings": self.tie_word_embeddings,
             "bos_token_id": self.bos_token_id,
             "eos_token_id": list(eos) if isinstance(eos, tuple) else eos,
@@ -164,7 +215,6 @@ class ModelConfig:
 
 # What the decoder computes, by key: any other value would be another model.
 _ONLY: Mapping[str, Any] = {
-    "model_type": "llama",
     "hidden_act": "silu",
     "attention_bias": False,
     "mlp_bias": False,
@@ -178,11 +228,39 @@ def _refuse_what_differs(values: Mapping[str, Any], where: str) -> None:
     for key, only in _ONLY.items():
         value = values.get(key)
         if value is not None and value != only:
-            shown = "none" if only is None else repr(only)
-            raise UserError(
-                f"{where}: {key} is {value!r}; huohou's own decoder only computes {shown}.",
-                f"{where}：{key} 是 {value!r}；huohou 自带的解码器只支持 {shown}。",
-            )
+            raise _not_covered(where, key, value, "none" if only is None else repr(only))
+
+
+# What is written for each family beside its shape: what other programs ask for, and what keeps a window out.
+_NO_WINDOW: Mapping[str, Any] = {"sliding_window": None}
+_NO_WINDOWS: Mapping[str, Any] = {"use_sliding_window": False, "sliding_window": None}
+_FIXED: Mapping[str, Mapping[str, Any]] = {
+    "llama": {"attention_bias": False, "mlp_bias": False},
+    "mistral": _NO_WINDOW,
+    "qwen2": _NO_WINDOWS,
+    "qwen3": {"attention_bias": False, **_NO_WINDOWS},
+}
+
+
+def _not_covered(where: str, key: str, value: object, only: str) -> NotCovered:
+    return NotCovered(
+        f"{where}: {key} is {value!r}; huohou's own decoder only computes {only}.",
+        f"{where}：{key} 是 {value!r}；huohou 自带的解码器只支持 {only}。",
+    )
+
+
+def _refuse_window(values: Mapping[str, Any], kind: str, where: str) -> None:
+    """A window limits attention where it is on and shorter than the model's context."""
+    types = values.get("layer_types")
+    if types is not None and (not isinstance(types, list | tuple) or set(types) - {"full_attention"}):
+        raise _not_covered(where, "layer_types", types, "'full_attention'")
+    if kind == "mistral":
+        window = values.get("sliding_window", 4096)
+    else:
+        window = values.get("sliding_window", 4096) if values.get("use_sliding_window") else None
+    context = values.get("max_position_embeddings", FAMILIES[kind].max_position_embeddings)
+    if window is not None and not (isinstance(context, int) and isinstance(window, int) and context <= window):
+        raise _not_covered(where, "sliding_window", window, "attention without a window")
 
 
 def _rope(values: Mapping[str, Any], where: str) -> tuple[float, Llama3Rope | None]:
@@ -199,7 +277,7 @@ def _rope(values: Mapping[str, Any], where: str) -> tuple[float, Llama3Rope | No
     if kind == "default":
         return theta, None
     if kind != "llama3":
-        raise UserError(
+        raise NotCovered(
             f"{where}: {name} has the type {kind!r}; huohou's own decoder knows 'default' and 'llama3'.",
             f"{where}：{name} 的类型是 {kind!r}；huohou 自带的解码器只支持 'default' 和 'llama3'。",
         )

@@ -6,28 +6,31 @@ wrote loads here. Tensors are only ever read from safetensors: other files of we
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from huohou.errors import UserError
 from huohou.model.config import ModelConfig
+from huohou.model.foreign import Foreign
 from huohou.model.initialise import empty
 from huohou.model.llama import Llama
+from huohou.model.rows import joined_tensors
+from huohou.model.trust import check_config
+from huohou.model.weights import INDEX, WEIGHTS, Weights, read_json
 from huohou.records import write_json
 
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 
 SHARD_BYTES = 5_000_000_000
@@ -51,7 +54,7 @@ class SavesItself(Protocol):
 
 
 def write_model(
-    model: Llama,
+    model: Llama | Foreign,
     folder: Path,
     tokenizer: SavesItself | None = None,
     *,
@@ -64,13 +67,20 @@ def write_model(
     aside first and removed last. ``dtype`` is the type of the stored weights (by default as they are). A folder that
     holds anything but a model is refused with ``UserError``.
     """
+    with replacing(folder) as new:
+        _write(model, new, tokenizer, dtype, shard_bytes)
+
+
+@contextmanager
+def replacing(folder: Path) -> Generator[Path]:
+    """A new folder that is flushed and takes the place of ``folder`` when all went well; else nothing has changed."""
     _refuse_to_replace(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     mark = secrets.token_hex(4)
     new, old = (folder.with_name(f".{folder.name}.{mark}.{what}") for what in ("new", "old"))
     new.mkdir()
     try:
-        _write(model, new, tokenizer, dtype, shard_bytes)
+        yield new
         for path in new.iterdir():
             _flush(path)
         if folder.exists():
@@ -90,58 +100,96 @@ def write_model(
 def read_model(folder: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = torch.float32) -> Llama:
     """The LLaMA in a Hugging Face folder, as ``dtype`` (``None``: as it is stored).
 
+    Names, shapes and types are compared with the config's before anything is made; then tensors are read one by one,
+    so that memory holds one copy. On the device ``meta`` nothing is read: :func:`fill_decoder` does it later.
+
     Raises ``UserError``, naming the file and the tensor, where there is no folder, the config is not one that this
     decoder computes, weights are missing, left over, misshapen or damaged, or are not safetensors.
     """
-    config = ModelConfig.from_huggingface(_read_json(folder / CONFIG), str(folder / CONFIG))
-    files = _weight_files(folder)
-    holders = {name: file for file in files for name in _names(file)}
-    stored = dtype
-    if stored is None:
-        stored = _tensor(holders[EMBEDDING], EMBEDDING).dtype if EMBEDDING in holders else torch.float32
+    path = folder / CONFIG
+    values = read_json(path)
+    check_config(values, path)
+    return read_decoder(folder, ModelConfig.from_huggingface(values, str(path)), Weights(folder), device, dtype)
+
+
+def read_decoder(
+    folder: Path, config: ModelConfig, weights: Weights, device: torch.device | str, dtype: torch.dtype | None
+) -> Llama:
+    """What :func:`read_model` reads, of a config and weights that are open already."""
+    stored = dtype or (weights.dtype(EMBEDDING) if EMBEDDING in weights else torch.float32)
+    _check(weights, config)
     model = empty(config, device, stored)
-    wanted = dict(model.named_parameters())
-    _check_names(set(holders), set(wanted), folder, config)
-    for file in files:
-        for name, tensor in _tensors(file):
-            if name == HEAD and config.tie_word_embeddings:
-                _check_tied(tensor, _tensor(holders[EMBEDDING], EMBEDDING), file)
-            elif name in wanted:
-                _fill(wanted[name], name, tensor, file)
+    model.suppressed = suppressed_ids(folder, config.vocab_size)
+    if torch.device(device).type != "meta":
+        fill_decoder(model, weights)
     return model
+
+
+@torch.no_grad()
+def fill_decoder(model: Llama, weights: Weights, names: Collection[str] | None = None) -> None:
+    """Put tensors into a decoder that has not grown: ``names`` of its parameters, or all of them."""
+    parameters = {name: p for name, p in model.named_parameters() if names is None or name in names}
+    if model.config.tie_word_embeddings and HEAD in weights and names is None:
+        _check_tied(weights)
+    for name, tensor in weights.read(parameters):
+        parameters[name].copy_(tensor)
 
 
 # Writing
 
 
 def _write(
-    model: Llama, folder: Path, tokenizer: SavesItself | None, dtype: torch.dtype | None, shard_bytes: int
+    model: Llama | Foreign, folder: Path, tokenizer: SavesItself | None, dtype: torch.dtype | None, shard_bytes: int
 ) -> None:
     tensors = {
-        name: tensor.detach().to(device="cpu", dtype=dtype or tensor.dtype).contiguous()
-        for name, tensor in model.named_parameters()
+        name: tensor.to(device="cpu", dtype=dtype or tensor.dtype).contiguous()
+        for name, tensor in joined_tensors(model).items()
     }
+    if isinstance(model, Foreign):
+        _write_foreign(model, folder, tensors, shard_bytes)
+    else:
+        _write_own(model, folder, tensors, shard_bytes)
+    for file in folder.glob("*.safetensors"):
+        # safetensors leaves its files to their owner alone; a model is passed around like any other file.
+        shutil.copymode(folder / CONFIG, file)
+    if tokenizer is not None:
+        tokenizer.save(folder)
+
+
+def _write_own(model: Llama, folder: Path, tensors: Mapping[str, Tensor], shard_bytes: int) -> None:
     type_name = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
     config = model.config.to_huggingface(type_name)
     write_json(folder / CONFIG, config)
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
-    write_json(folder / GENERATION_CONFIG, {key: config[key] for key in tokens if config[key] is not None})
+    generation = {key: config[key] for key in tokens if config[key] is not None}
+    if model.suppressed:
+        generation["suppress_tokens"] = list(model.suppressed)
+    write_json(folder / GENERATION_CONFIG, generation)
     shards = _shards(tensors, shard_bytes)
     if len(shards) == 1:
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    else:
-        places: dict[str, str] = {}
-        for number, shard in enumerate(shards, start=1):
-            file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-            save_file(shard, folder / file, metadata={"format": "pt"})
-            places |= dict.fromkeys(shard, file)
-        total = sum(tensor.nbytes for tensor in tensors.values())
-        write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
-    for file in folder.glob("*.safetensors"):
-        # safetensors leaves its files to their owner alone; a model is passed around like any other file.
-        shutil.copymode(folder / GENERATION_CONFIG, file)
-    if tokenizer is not None:
-        tokenizer.save(folder)
+        save_file(dict(tensors), folder / WEIGHTS, metadata={"format": "pt"})
+        return
+    places: dict[str, str] = {}
+    for number, shard in enumerate(shards, start=1):
+        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        places |= dict.fromkeys(shard, file)
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def _write_foreign(model: Foreign, folder: Path, tensors: dict[str, Tensor], shard_bytes: int) -> None:
+    """By transformers, which may keep tensors in memory under other names and in other pieces than in files."""
+    model.base.save_pretrained(folder, state_dict=tensors, max_shard_size=shard_bytes)
+    # transformers writes the type of the model in memory there.
+    type_name = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
+    write_json(folder / CONFIG, {**read_json(folder / CONFIG), "dtype": type_name, "torch_dtype": type_name})
+    path = folder / GENERATION_CONFIG
+    generation = dict(read_json(path)) if path.is_file() else {}
+    generation.pop("suppress_tokens", None)
+    if model.suppressed:
+        generation["suppress_tokens"] = list(model.suppressed)
+    write_json(path, generation)
 
 
 def _shards(tensors: Mapping[str, Tensor], shard_bytes: int) -> list[dict[str, Tensor]]:
@@ -184,76 +232,31 @@ def _refuse_to_replace(folder: Path) -> None:
 # Reading
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            value = json.load(file)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path.parent} is no Hugging Face model folder: there is no {path.name} in it.",
-            f"{path.parent} 不是 Hugging Face 模型文件夹：其中没有 {path.name}。",
-        ) from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}.", f"{path} 不能作为 JSON 读取：{error}。") from None
-    if not isinstance(value, Mapping):
-        raise UserError(f"{path} must hold a JSON object.", f"{path} 的内容应为一个 JSON 对象。")
-    return value
+def _check(weights: Weights, config: ModelConfig) -> None:
+    """Whether the files hold what the config says, by their headers alone."""
+    # A layer takes time to make even where it takes no memory, and anybody can write a number into a file.
+    layers = min(config.num_hidden_layers, len(weights.entries) + 1)
+    with torch.device("meta"):
+        wanted = dict(Llama(replace(config, num_hidden_layers=layers)).named_parameters())
+    _check_names(set(weights.names()), set(wanted), weights.path, config)
+    for name, parameter in wanted.items():
+        entry = weights.entries[name]
+        if entry.shape != tuple(parameter.shape) or not entry.dtype.is_floating_point:
+            have, want = f"{entry.dtype} {list(entry.shape)}", list(parameter.shape)
+            raise UserError(
+                f"{entry.file}: {name} is {have}; by config.json it has the shape {want}.",
+                f"{entry.file}：{name} 是 {have}；按 config.json 其形状应为 {want}。",
+            )
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, each of which lies in it."""
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    if (folder / INDEX).is_file():
-        places = _read_json(folder / INDEX).get("weight_map")
-        names = sorted(set(map(str, places.values()))) if isinstance(places, Mapping) else []
-        if not names:
-            raise UserError(f"{folder / INDEX} names no files of weights.", f"{folder / INDEX} 没有列出任何权重文件。")
-        for name in names:
-            if not re.fullmatch(r"[\w.-]+\.safetensors", name) or not (folder / name).is_file():
-                raise UserError(
-                    f"{folder / INDEX} names {name!r}; that is no safetensors file of this folder.",
-                    f"{folder / INDEX} 中的 {name!r} 不是这个文件夹里的 safetensors 文件。",
-                )
-        return [folder / name for name in names]
-    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
-    if pickles:
-        convert = (
-            'python -c "from transformers import AutoModelForCausalLM as M; '
-            f"M.from_pretrained({str(folder)!r}).save_pretrained('converted')\""
-        )
-        raise UserError(
-            f"{folder} holds its weights in {pickles[0]}, a pickle, which can run code and is not read; if you trust "
-            f"it, convert it: {convert}",
-            f"{folder} 的权重在 {pickles[0]} 中，这是 pickle 文件，可能执行代码，因此不读取；"
-            f"如果信任它，请先转换：{convert}",
-        )
-    raise UserError(f"{folder} holds no {WEIGHTS}.", f"{folder} 中没有 {WEIGHTS}。")
-
-
-def _damaged(file: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{file} is not a whole safetensors file: {error}.", f"{file} 不是完整的 safetensors 文件：{error}。"
-    )
-
-
-def _names(file: Path) -> list[str]:
-    try:
-        with safe_open(file, framework="pt") as content:
-            return list(content.keys())
-    except (SafetensorError, OSError) as error:
-        raise _damaged(file, error) from None
-
-
-def _tensor(file: Path, name: str) -> Tensor:
-    with safe_open(file, framework="pt") as content:
-        return content.get_tensor(name)
-
-
-def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
-    with safe_open(file, framework="pt") as content:
-        for name in content.keys():  # noqa: SIM118 (it is no mapping)
-            yield name, content.get_tensor(name)
+def suppressed_ids(folder: Path, rows: int) -> tuple[int, ...]:
+    """The ids that the folder's settings of generation keep from being generated."""
+    if not (folder / GENERATION_CONFIG).is_file():
+        return ()
+    ids = read_json(folder / GENERATION_CONFIG).get("suppress_tokens")
+    if not isinstance(ids, list):
+        return ()
+    return tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool) and 0 <= i < rows)
 
 
 def _check_names(found: set[str], wanted: set[str], folder: Path, config: ModelConfig) -> None:
@@ -277,20 +280,10 @@ def _some(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} (+{len(names) - 1})"
 
 
-def _check_tied(head: Tensor, embedding: Tensor, file: Path) -> None:
-    if not torch.equal(head, embedding):
+def _check_tied(weights: Weights) -> None:
+    if not torch.equal(weights.get(HEAD), weights.get(EMBEDDING)):
+        file = weights.entries[HEAD].file
         raise UserError(
             f"{file}: {HEAD} differs from {EMBEDDING}, but config.json says they are one (tie_word_embeddings).",
             f"{file}：{HEAD} 与 {EMBEDDING} 不同，但 config.json 说它们是同一个（tie_word_embeddings）。",
         )
-
-
-@torch.no_grad()
-def _fill(parameter: Tensor, name: str, tensor: Tensor, file: Path) -> None:
-    if tensor.shape != parameter.shape or not tensor.is_floating_point():
-        have, want = f"{tensor.dtype} {list(tensor.shape)}", list(parameter.shape)
-        raise UserError(
-            f"{file}: {name} is {have}; by config.json it has the shape {want}.",
-            f"{file}：{name} 是 {have}；按 config.json 其形状应为 {want}。",
-        )
-    parameter.copy_(tensor)

@@ -39,25 +39,27 @@ def empty(config: ModelConfig, device: torch.device | str, dtype: torch.dtype) -
 
 @torch.no_grad()
 def initialise(model: Llama, seed: int, *, depth_scaled: bool = False) -> None:
-    """Fill a decoder in place: norms with 1, matrices from normal(0, ``initializer_range``).
+    """Fill a decoder in place: norms with 1, biases with 0, matrices from normal(0, ``initializer_range``).
 
     With ``depth_scaled`` the matrices that write into the residual stream are smaller by √(2 × layers), so that the
     stream does not grow with depth (GPT-2, Radford et al. 2019). Every parameter has its own generator, seeded by
     ``seed`` and its name, and is drawn on the CPU in fp32: the same seed gives the same weights whatever the device,
     the type, or the order in which modules were made.
     """
-    spread = model.config.initializer_range
-    shrink = math.sqrt(2 * model.config.num_hidden_layers) if depth_scaled else 1.0
     for name, parameter in model.named_parameters():
-        if parameter.dim() == 1:
-            parameter.fill_(1.0)
-        else:
-            parameter.copy_(
-                _draw(name, parameter.shape, seed, spread / (shrink if name.endswith(_INTO_RESIDUAL) else 1))
-            )
+        parameter.copy_(first_weight(model.config, name, parameter.shape, seed, depth_scaled=depth_scaled))
 
 
-def _draw(name: str, shape: torch.Size, seed: int, spread: float) -> Tensor:
+def first_weight(config: ModelConfig, name: str, shape: torch.Size, seed: int, *, depth_scaled: bool) -> Tensor:
+    """What :func:`initialise` puts into one parameter: fp32 on the CPU."""
+    if len(shape) == 1:
+        return torch.full(shape, 0.0 if name.endswith("bias") else 1.0)
+    shrink = math.sqrt(2 * config.num_hidden_layers) if depth_scaled else 1.0
+    return draw(name, shape, seed, config.initializer_range / (shrink if name.endswith(_INTO_RESIDUAL) else 1))
+
+
+def draw(name: str, shape: torch.Size, seed: int, spread: float) -> Tensor:
+    """Normal numbers of standard deviation ``spread``, in fp32 on the CPU, the same for the same name and seed."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little", signed=True))
     return torch.empty(shape).normal_(0.0, spread, generator=generator)

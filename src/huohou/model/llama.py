@@ -1,9 +1,10 @@
-"""A LLaMA decoder that can be read from top to bottom.
+"""A decoder of the LLaMA family that can be read from top to bottom.
 
 RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021) in Hugging Face's order of a head's halves,
-grouped-query attention (Ainslie et al. 2023), SwiGLU (Shazeer 2020). Every parameter carries the name that it has
-in ``transformers.LlamaForCausalLM``, so state dicts go from one to the other as they stand, and the two agree in
-logits and gradients.
+grouped-query attention (Ainslie et al. 2023), SwiGLU (Shazeer 2020). Mistral is the same where no window limits its
+attention, Qwen2 adds biases to queries, keys and values, Qwen3 norms of queries and keys. Every parameter carries the
+name that it has in transformers, so state dicts go from one to the other as they stand, and the two agree in logits
+and gradients.
 
 Shapes in the comments: B sequences, T positions, D hidden, H query heads, K key/value heads, W the width of a head,
 S slots of a cache, V vocabulary.
@@ -20,7 +21,8 @@ from torch.nn import functional as F
 
 from huohou.model.cache import Cache, LayerCache
 from huohou.model.config import ModelConfig
-from huohou.model.loss import EAGER, Kernels, cross_entropy, ordinary, with_slope
+from huohou.model.loss import EAGER, Kernels, loss_of_head, ordinary, with_slope
+from huohou.model.rows import is_grown
 
 
 def frequencies(config: ModelConfig, device: torch.device) -> Tensor:
@@ -77,17 +79,19 @@ class Attention(nn.Module):
         self.width = config.head_dim
         self.grouped = config.num_key_value_heads != config.num_attention_heads
         queries, keys = config.num_attention_heads * self.width, config.num_key_value_heads * self.width
-        self.q_proj = nn.Linear(config.hidden_size, queries, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, keys, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, keys, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, queries, bias=config.biased)
+        self.k_proj = nn.Linear(config.hidden_size, keys, bias=config.biased)
+        self.v_proj = nn.Linear(config.hidden_size, keys, bias=config.biased)
         self.o_proj = nn.Linear(queries, config.hidden_size, bias=False)
+        self.q_norm = RMSNorm(self.width, config.rms_norm_eps) if config.normed else nn.Identity()
+        self.k_norm = RMSNorm(self.width, config.rms_norm_eps) if config.normed else nn.Identity()
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: LayerCache | None = None
     ) -> Tensor:
         heads = (*x.shape[:2], -1, self.width)
-        queries = rotate(self.q_proj(x).view(heads), cos, sin)  # [B, T, H, W]
-        keys = rotate(self.k_proj(x).view(heads), cos, sin)  # [B, T, K, W]
+        queries = rotate(self.q_norm(self.q_proj(x).view(heads)), cos, sin)  # [B, T, H, W]
+        keys = rotate(self.k_norm(self.k_proj(x).view(heads)), cos, sin)  # [B, T, K, W]
         values = self.v_proj(x).view(heads)
         if cache is not None:
             keys, values = cache.extend(keys, values)  # [B, S, K, W]
@@ -138,7 +142,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens: nn.Embedding = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
@@ -185,7 +189,9 @@ class Llama(nn.Module):
         super().__init__()
         self.config = config
         self.model = Decoder(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head: nn.Linear = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.suppressed: tuple[int, ...] = ()
+        """Ids that are never generated: rows that only fill up the vocabulary to a multiple."""
         self._kernels = EAGER
         self.tie()
 
@@ -193,6 +199,38 @@ class Llama(nn.Module):
         """Make the head the embedding itself where the config says so (moving to another device can part them)."""
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
+            if is_grown(self.lm_head):
+                self.lm_head.new_weight = self.model.embed_tokens.new_weight
+
+    @property
+    def rows(self) -> int:
+        """How many ids have a row."""
+        return self.config.vocab_size
+
+    @property
+    def context(self) -> int:
+        """How many positions the model is made for."""
+        return self.config.max_position_embeddings
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The embedding, under the name that transformers and PEFT ask for."""
+        return self.model.embed_tokens
+
+    def set_input_embeddings(self, embedding: nn.Module) -> None:
+        """Put another embedding in its place."""
+        self.model.embed_tokens = embedding  # pyright: ignore[reportAttributeAccessIssue]
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The head."""
+        return self.lm_head
+
+    def set_output_embeddings(self, head: nn.Module) -> None:
+        """Put another head in its place."""
+        self.lm_head = head  # pyright: ignore[reportAttributeAccessIssue]
+
+    def layers(self) -> list[nn.Module]:
+        """The decoder's layers in order: what is sharded, recomputed or compiled as one."""
+        return list(self.model.layers)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile every layer and the loss in place (arguments of ``torch.compile``); parameters keep their names.
@@ -220,7 +258,7 @@ class Llama(nn.Module):
         hidden = self.model(inputs, positions, segments)
         if targets is None:
             return self.lm_head(hidden)
-        return cross_entropy(hidden, self.lm_head.weight, targets, kernels=self._kernels)
+        return loss_of_head(self.lm_head, hidden, targets, self._kernels)
 
     def loss(
         self,
