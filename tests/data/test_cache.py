@@ -196,7 +196,7 @@ def test_no_space_and_no_permission(tokenizer: Tokenizer, tmp_path: Path, monkey
         def full(self: object, values: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        patched.setattr(cache_module._HashedFile, "write", full)
+        patched.setattr(cache_module.HashedFile, "write", full)
         with pytest.raises(UserError, match="the disk is full"):
             token_cache(documents, tokenizer, folder)
     assert list(folder.iterdir()) == []

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from huohou.cli.show import show, show_arguments
 from huohou.errors import UserError
 from huohou.language import Text
 from huohou.units import whole
@@ -19,9 +21,10 @@ _FILES = Text(
 )
 
 
-def reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say how files are read, shared by every verb that reads files."""
-    parser.add_argument("files", nargs="+", metavar="FILES", help=str(_FILES))
+def reading_arguments(parser: argparse.ArgumentParser, files: bool = True) -> None:
+    """The files, unless the verb names them itself, and how they are read: shared by every verb that reads files."""
+    if files:
+        parser.add_argument("files", nargs="+", metavar="FILES", help=str(_FILES))
     parser.add_argument("--text", metavar="FIELD", help=str(Text("field that holds the text", "文本所在的字段")))
     parser.add_argument(
         "--split", choices=("line", "blank", "file"), default="line",
@@ -43,20 +46,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--rejects", type=Path, metavar="FILE", help=str(Text("write the bad records there", "把坏记录写到这里"))
     )
     check.add_argument("--json", action="store_true", help=str(Text("print one JSON object", "输出一个 JSON 对象")))
-    show = verbs.add_parser("show", help=str(Text("print the first documents", "显示前几篇文档")))
+    show = verbs.add_parser("show", help=str(Text("print samples as a model sees them", "显示模型所见的样本")))
     reading_arguments(show)
-    show.add_argument("-n", type=int, default=3, metavar="N", help=str(Text("how many (3)", "篇数（默认 3）")))
-    show.add_argument("--characters", type=int, default=400, help=str(Text("of each (400)", "每篇字数（默认 400）")))
+    show_arguments(show)
     embedded = verbs.add_parser("embedded", help=str(Text("write the embedded corpus", "写出内置语料")))
-    embedded.add_argument(
-        "--characters", required=True, metavar="N", help=str(Text("about how many, such as 2M", "约多少字，如 2M"))
-    )
+    amount = embedded.add_mutually_exclusive_group(required=True)
+    amount.add_argument(
+        "--characters", metavar="N", help=str(Text("documents: about how many characters, such as 2M",
+                                                   "写文档：约多少字，如 2M"))
+    )  # fmt: skip
+    amount.add_argument("--dialogues", metavar="N", help=str(Text("dialogues: how many", "写对话：多少段")))
     embedded.add_argument("--seed", type=int, default=0)
     embedded.add_argument("--output", type=Path, required=True, metavar="FILE", help="corpus.txt | corpus.jsonl")
 
 
 def run(options: argparse.Namespace) -> int:
-    return {"check": _check, "show": _show, "embedded": _embedded}[options.verb](options)
+    return {"check": _check, "show": show, "embedded": _embedded}[options.verb](options)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -127,39 +132,24 @@ def _counts(counts: Any) -> Text:
     )
 
 
-def _show(options: argparse.Namespace) -> int:
-    from huohou.data.documents import Documents, visible
-
-    documents = Documents(options.files, text=options.text, split=options.split, encoding=options.encoding)
-    for number, document in enumerate(documents, start=1):
-        length = Text(f"{len(document):,} characters", f"{len(document):,} 个字符")
-        print(f"—— {number} ({length})")
-        lines = document[: options.characters].split("\n")
-        print("\n".join(visible(line, options.characters) for line in lines))
-        if number >= options.n:
-            break
-    return 0
-
-
 def _embedded(options: argparse.Namespace) -> int:
-    from huohou.data.embedded import documents
-
-    characters = whole(options.characters, key="--characters", least=1)
     as_lines = options.output.suffix == ".jsonl"
-    if not as_lines and options.output.suffix != ".txt":
+    if not as_lines and (options.output.suffix != ".txt" or options.dialogues is not None):
+        wanted = ".jsonl" if options.dialogues is not None else ".txt or .jsonl"
+        wanted_zh = ".jsonl" if options.dialogues is not None else ".txt 或 .jsonl"
         raise UserError(
-            f"--output {options.output}: the name must end in .txt or .jsonl.",
-            f"--output {options.output}：文件名须以 .txt 或 .jsonl 结尾。",
+            f"--output {options.output}: the name must end in {wanted}.",
+            f"--output {options.output}：文件名须以 {wanted_zh} 结尾。",
         )
     total = count = 0
     temporary = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
     try:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            for document in documents(options.seed, characters=characters):
-                total += len(document)
+            for record, characters in _records(options):
+                total += characters
                 count += 1
-                file.write(json.dumps({"text": document}, ensure_ascii=False) + "\n" if as_lines else document + "\n\n")
+                file.write(json.dumps(record, ensure_ascii=False) + "\n" if as_lines else record["text"] + "\n\n")
         os.replace(temporary, options.output)
     except OSError as error:
         raise UserError(
@@ -168,10 +158,24 @@ def _embedded(options: argparse.Namespace) -> int:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+    kind = Text("documents", "篇文档") if options.dialogues is None else Text("dialogues", "段对话")
     print(
         Text(
-            f"{options.output}: {count:,} documents, {total:,} characters",
-            f"{options.output}：{count:,} 篇文档，{total:,} 个字符",
+            f"{options.output}: {count:,} {kind.en}, {total:,} characters",
+            f"{options.output}：{count:,} {kind.zh}，{total:,} 个字符",
         )
     )
     return 0
+
+
+def _records(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], int]]:
+    """The documents or dialogues asked for, each with its number of characters."""
+    from huohou.data.embedded import documents, embedded_dialogues
+
+    if options.dialogues is None:
+        for document in documents(options.seed, characters=whole(options.characters, key="--characters", least=1)):
+            yield {"text": document}, len(document)
+    else:
+        for dialogue in embedded_dialogues(options.seed, whole(options.dialogues, key="--dialogues", least=1)):
+            messages = list(dialogue.messages)
+            yield {"messages": messages}, sum(len(message["content"]) for message in messages)

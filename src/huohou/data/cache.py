@@ -1,36 +1,36 @@
-"""Making the token cache of a corpus, and finding it again.
-
-A cache is written beside its place and renamed, so that a reader sees all of it or nothing, and two runs that make
-the same cache at once end with one. ``index/`` remembers which key the unchanged files (path, size, time) led to.
-"""
+"""Making the token cache of a corpus, and finding it again."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import shutil
-import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from huohou import records
+from huohou.data.cache_folder import (
+    HashedFile,
+    begin,
+    intact,
+    put_in_place,
+    recall,
+    remember,
+    temporary_folder,
+    unwritable,
+)
 from huohou.data.corpus import Corpus, HeldOut, key_of
 from huohou.data.documents import Documents
-from huohou.data.files import shown_error
 from huohou.data.token_cache import FORMAT, TokenCache, open_cache
 from huohou.data.tokenizer import Tokenizer
 from huohou.errors import UserError
 
 _BATCH = 1 << 20
-_DAY = 86_400.0
 
 Progress = Callable[[int, int | None], None]
 """Called with what has been read and the whole: bytes of files, or characters (and None) of a generated corpus."""
@@ -46,41 +46,25 @@ def token_cache(
     found = find_cache(documents, tokenizer, folder)
     if found is not None:
         return found
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    _remove_left_over(folder)
+    begin(folder)
     if any(folder.glob("*/manifest.json")):
         # Hashing is far cheaper than tokenising, and touched files are often the same files.
         digest = _Digest(tokenizer)
         for document in documents:
             digest.add(document)
-        found = _intact(folder / digest.key())
+        found = intact(folder / digest.key(), open_cache)
         if found is not None:
-            _remember(documents, tokenizer, folder, found.key)
+            remember(_index_entry(documents, tokenizer, folder), folder, found.key)
             return found
     made = _make(documents, tokenizer, folder, progress)
-    _remember(documents, tokenizer, folder, made.key)
+    remember(_index_entry(documents, tokenizer, folder), folder, made.key)
     return made
 
 
 def find_cache(documents: Corpus | Iterable[str], tokenizer: Tokenizer, folder: Path) -> TokenCache | None:
     """The cache that these files led to before, if neither they nor it have changed; reads no document."""
-    entry = _index_entry(documents, tokenizer, folder)
-    try:
-        key = json.loads(entry.read_text(encoding="utf-8"))["key"] if entry else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return _intact(folder / key) if isinstance(key, str) else None
-
-
-def _intact(path: Path) -> TokenCache | None:
-    """The cache, or None where there is none that can be trusted."""
-    try:
-        return open_cache(path) if path.is_dir() else None
-    except UserError:
-        return None
+    key = recall(_index_entry(documents, tokenizer, folder))
+    return intact(folder / key, open_cache) if key is not None else None
 
 
 class _Digest:
@@ -100,37 +84,15 @@ class _Digest:
         return self._hash.hexdigest()[:32]
 
 
-class _HashedFile:
-    def __init__(self, path: Path) -> None:
-        self._file: IO[bytes] = open(path, "xb")  # noqa: SIM115
-        self._hash = hashlib.sha256()
-        self._size = 0
-
-    def write(self, values: NDArray[Any]) -> None:
-        raw = values.tobytes()
-        self._file.write(raw)
-        self._hash.update(raw)
-        self._size += len(raw)
-
-    def close(self) -> dict[str, Any]:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return {"bytes": self._size, "sha256": self._hash.hexdigest()}
-
-    def abandon(self) -> None:
-        self._file.close()
-
-
 def _make(documents: Iterable[str], tokenizer: Tokenizer, folder: Path, progress: Progress | None) -> TokenCache:
     end = tokenizer.end_id
     kind = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
     _check_space(documents, folder, kind.itemsize)
-    temporary = folder / f".making-{uuid.uuid4().hex}"
-    files: dict[str, _HashedFile] = {}
+    temporary = temporary_folder(folder)
+    files: dict[str, HashedFile] = {}
     try:
         temporary.mkdir()
-        files = {name: _HashedFile(temporary / f"{name}.bin") for name in ("tokens", "ends", "token_bytes")}
+        files = {name: HashedFile(temporary / f"{name}.bin") for name in ("tokens", "ends", "token_bytes")}
         digest = _Digest(tokenizer)
         count = characters = size = tokens = 0
         for batch in _batches(documents):
@@ -167,33 +129,14 @@ def _make(documents: Iterable[str], tokenizer: Tokenizer, folder: Path, progress
             "files": {f"{name}.bin": file.close() for name, file in files.items()},
         }
         records.write_json(temporary / "manifest.json", manifest)
-        return _put_in_place(temporary, folder / digest.key())
+        target = folder / digest.key()
+        return put_in_place(temporary, target, open_cache) or open_cache(target, verify=False)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     finally:
         for file in files.values():
             file.abandon()
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put_in_place(temporary: Path, target: Path) -> TokenCache:
-    """Rename; where another run has been faster its cache is taken, where a damaged one stands it is replaced."""
-    for _ in range(3):
-        try:
-            os.replace(temporary, target)
-        except OSError:
-            found = _intact(target)
-            if found is not None:
-                return found
-            if not target.exists():
-                continue
-            aside = target.with_name(f".damaged-{uuid.uuid4().hex}")
-            os.replace(target, aside)
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            return open_cache(target, verify=False)
-    os.replace(temporary, target)
-    return open_cache(target, verify=False)
 
 
 def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
@@ -238,40 +181,7 @@ def _check_space(documents: Iterable[str], folder: Path, itemsize: int) -> None:
         )
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return UserError(
-            f"{folder}: the disk is full, the token cache could not be written; what was written of it is removed.",
-            f"{folder}：磁盘空间不足，无法写入词元缓存；已写的部分已删除。",
-        )
-    return UserError(
-        f"{folder}: the token cache cannot be written here ({shown_error(error)}); name another folder (data.cache).",
-        f"{folder}：无法在此写入词元缓存（{shown_error(error)}）；请换一个文件夹（data.cache）。",
-    )
-
-
-def _remove_left_over(folder: Path) -> None:
-    """Remove what killed runs left; a day is longer than any run that still writes leaves its folder untouched."""
-    for path in folder.glob(".*-*"):
-        if path.name.startswith((".making-", ".damaged-")):
-            try:
-                newest = max(p.stat().st_mtime for p in (path, *path.iterdir()))
-            except OSError:
-                continue
-            if time.time() - newest > _DAY:
-                shutil.rmtree(path, ignore_errors=True)
-
-
 def _index_entry(documents: Corpus | Iterable[str], tokenizer: Tokenizer, folder: Path) -> Path | None:
     if not isinstance(documents, Corpus):
         return None
     return folder / "index" / f"{key_of(FORMAT, documents.quick_key(), tokenizer.fingerprint)}.json"
-
-
-def _remember(documents: Corpus | Iterable[str], tokenizer: Tokenizer, folder: Path, key: str) -> None:
-    entry = _index_entry(documents, tokenizer, folder)
-    if entry is not None:
-        try:
-            records.write_json(entry, {"key": key})
-        except OSError as error:
-            raise _unwritable(folder, error) from error

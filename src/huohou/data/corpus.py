@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from huohou.errors import UserError
 
@@ -52,6 +52,27 @@ def held_out_share(value: str) -> float | None:
     return share
 
 
+Item = TypeVar("Item")
+Side = Literal["train", "validation"]
+
+
+def kept_apart(items: Iterable[Item], text_of: Callable[[Item], str], share: float, side: Side) -> Iterator[Item]:
+    """The items of one side, each put there by a hash of its text; a side that none is on is a UserError."""
+    bound = int(share * 2**64)
+    found = False
+    for item in items:
+        digest = hashlib.blake2b(text_of(item).encode(), digest_size=8, person=b"huohou held out").digest()
+        if (int.from_bytes(digest, "big") < bound) == (side == "validation"):
+            found = True
+            yield item
+    if not found:
+        raise UserError(
+            f"validation: a share of {share:.3%} leaves no document for {side}; these data have too few "
+            "documents for it, choose a larger or smaller share or name a file.",
+            f"validation: 按 {share:.3%} 划分后，{side} 一侧没有文档；文档太少，请调整比例或指定文件。",
+        )
+
+
 class HeldOut:
     """One side of a corpus of which a share is kept apart for validation.
 
@@ -59,23 +80,26 @@ class HeldOut:
     reordered, and copies of one document are never on both sides. The share is met on average, not exactly.
     """
 
-    def __init__(self, documents: Corpus, share: float, side: Literal["train", "validation"] = "train") -> None:
-        self.documents, self.share, self.side = documents, share, side
+    def __init__(self, documents: Corpus, share: float, side: Side = "train") -> None:
+        self.documents, self.share = documents, share
+        self.side: Side = side
 
     def __iter__(self) -> Iterator[str]:
-        bound = int(self.share * 2**64)
-        found = False
-        for document in self.documents:
-            digest = hashlib.blake2b(document.encode(), digest_size=8, person=b"huohou held out").digest()
-            if (int.from_bytes(digest, "big") < bound) == (self.side == "validation"):
-                found = True
-                yield document
-        if not found:
-            raise UserError(
-                f"validation: a share of {self.share:.3%} leaves no document for {self.side}; these data have too few "
-                "documents for it, choose a larger or smaller share or name a file.",
-                f"validation: 按 {self.share:.3%} 划分后，{self.side} 一侧没有文档；文档太少，请调整比例或指定文件。",
-            )
+        return kept_apart(self.documents, str, self.share, self.side)
 
     def quick_key(self) -> str:
         return key_of("held out", self.documents.quick_key(), self.share, self.side)
+
+
+class Joined:
+    """Several corpora, one behind the other."""
+
+    def __init__(self, parts: Sequence[Corpus]) -> None:
+        self.parts = tuple(parts)
+
+    def __iter__(self) -> Iterator[str]:
+        for part in self.parts:
+            yield from part
+
+    def quick_key(self) -> str:
+        return key_of("joined", *(part.quick_key() for part in self.parts))

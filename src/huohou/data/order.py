@@ -53,17 +53,55 @@ def permutation(seed: int, epoch: int, size: int, positions: NDArray[np.int64]) 
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """The order of a run.
+class Batches:
+    """What all orders have in common: positions become batches.
 
-    ``sequences``: S; ``batch``: B, in sequences; ``positions``: of the whole run (epochs × S, None: no end). The
-    batch in which they end may be short; those after it, which a run takes when updates were skipped, are full.
+    ``sequences``: S, of one epoch; ``batch_size``: B, in sequences; ``positions``: of the whole run (epochs × S,
+    None: no end). The batch in which they end may be short; those after it, which a run takes when updates were
+    skipped, are full. ``first_batch`` begins at position ``first_position``: where the size of the batches, the seed
+    or the data were changed in the middle of a run, its further batches count on from there.
     """
 
     sequences: int
     batch_size: int
     seed: int
     positions: int | None = None
+    first_batch: int = 0
+    first_position: int = 0
+
+    def slice(self, first: int, last: int) -> NDArray[np.int64]:
+        """The sequences at positions ``first … last - 1``."""
+        raise NotImplementedError
+
+    def at(self, position: int) -> int:
+        """The sequence at one position."""
+        return int(self.slice(position, position + 1)[0])
+
+    def begin(self, number: int) -> int:
+        """The position at which batch ``number`` begins."""
+        if number < self.first_batch:
+            raise IndexError(f"batch {number} was read in another order; this one begins with {self.first_batch}")
+        return self.first_position + (number - self.first_batch) * self.batch_size
+
+    def batch(self, number: int) -> NDArray[np.int64]:
+        """The sequences of batch ``number`` (from 0)."""
+        first = self.begin(number)
+        last = first + self.batch_size
+        if self.positions is not None and first < self.positions:
+            last = min(last, self.positions)
+        return self.slice(first, last)
+
+    def epochs(self, batches: int) -> float:
+        """How many epochs have been read after so many batches."""
+        read = self.begin(batches)
+        if self.positions is not None and read - self.batch_size < self.positions:
+            read = min(read, self.positions)
+        return read / self.sequences
+
+
+@dataclass(frozen=True, slots=True)
+class Order(Batches):
+    """The order of a run that reads one corpus."""
 
     def slice(self, first: int, last: int) -> NDArray[np.int64]:
         """The sequences at positions ``first … last - 1``."""
@@ -74,22 +112,3 @@ class Order:
             parts.append(permutation(self.seed, epoch, self.sequences, np.arange(start, stop)))
             first += stop - start
         return np.concatenate(parts)
-
-    def at(self, position: int) -> int:
-        """The sequence at one position."""
-        return int(self.slice(position, position + 1)[0])
-
-    def batch(self, number: int) -> NDArray[np.int64]:
-        """The sequences of batch ``number`` (from 0)."""
-        first = number * self.batch_size
-        last = first + self.batch_size
-        if self.positions is not None and first < self.positions:
-            last = min(last, self.positions)
-        return self.slice(first, last)
-
-    def epochs(self, batches: int) -> float:
-        """How many epochs have been read after so many batches."""
-        read = batches * self.batch_size
-        if self.positions is not None and (batches - 1) * self.batch_size < self.positions:
-            read = min(read, self.positions)
-        return read / self.sequences

@@ -124,6 +124,10 @@ class Packed:
         segments[:used] = number
         positions[:used] = place - starts[number]
 
+    def padding(self, indices: NDArray[np.int64]) -> int:
+        """Padded positions in these sequences; all padding of a stream lies in its last one."""
+        return self.padded * int(np.count_nonzero(indices == self.count - 1))
+
     def target_bytes(self, index: int) -> int:
         """Bytes of text behind the targets of a sequence; bits per byte is nats / ln 2 / bytes."""
         targets = self.sequence(index).targets
