@@ -56,6 +56,8 @@ _NUMBER = re.compile(
 )
 _LARGEST_EXPONENT = 400
 """Beyond this no number of this field is meant, and exact arithmetic on it would take for ever."""
+_LONGEST = 100
+"""How many characters a number with its unit has at most, for the same reason."""
 
 
 def normal(text: str) -> str:
@@ -63,9 +65,15 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip()
 
 
+def _quoted(value: object) -> str:
+    """What was typed, as Python writes it, and not too long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
 def _split(text: str) -> tuple[Fraction, str] | None:
     """``"2.5k steps"`` as ``(2500, "steps")``; ``None`` where it does not begin with a number."""
-    match = _NUMBER.fullmatch(normal(text))
+    match = _NUMBER.fullmatch(normal(text)) if len(text) <= _LONGEST else None
     if match is None:
         return None
     digits = match["number"].replace(",", "").replace("_", "")
@@ -109,8 +117,8 @@ def exact(value: Number, *, key: str) -> Fraction:
 
 def _not_a_number(key: str, value: object) -> UserError:
     return UserError(
-        f"{key} is {value!r}, which is not a finite number; write for example 3e-4 or 2000.",
-        f"{key} 的值 {value!r} 不是有限的数；请写成例如 3e-4 或 2000。",
+        f"{key} is {_quoted(value)}, which is not a finite number; write for example 3e-4 or 2000.",
+        f"{key} 的值 {_quoted(value)} 不是有限的数；请写成例如 3e-4 或 2000。",
     )
 
 
@@ -251,8 +259,9 @@ class Duration:
     @staticmethod
     def _unreadable(key: str, value: object) -> UserError:
         return UserError(
-            f"{key} is {value!r}, which is no length; write for example 10%, 1000 steps, 2B tokens, 1 epoch, or off.",
-            f"{key} 的值 {value!r} 不是长度；请写成例如 10%、1000 steps、2B tokens、1 epoch 或 off。",
+            f"{key} is {_quoted(value)}, which is no length; write for example 10%, 1000 steps, 2B tokens, 1 epoch, "
+            f"or off.",
+            f"{key} 的值 {_quoted(value)} 不是长度；请写成例如 10%、1000 steps、2B tokens、1 epoch 或 off。",
         )
 
     def resolve(

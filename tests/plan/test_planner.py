@@ -12,6 +12,7 @@ import huohou
 from huohou.errors import UserError
 from huohou.plan.budget import Workload, estimate
 from huohou.plan.result import Plan
+from huohou.schedule.warmup import default_warmup
 
 
 def made(**words: Any) -> Plan:
@@ -172,3 +173,18 @@ def test_a_plan_may_have_a_curve_for_each_parameter_group() -> None:
     assert [again.groups["new rows"](u) for u in (51, 100)] == [2e-3, 2e-4]
     assert again.plan_fingerprint == plan.plan_fingerprint != body.plan_fingerprint
     assert plan.fingerprint == body.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("updates", "how", "warmup"),
+    [
+        (10_000, {"scratch": False, "beta2": 0.95}, 500),
+        (400, {"scratch": False, "beta2": 0.95}, 40),
+        (100, {"scratch": False, "beta2": 0.95}, 25),
+        (10_000, {"scratch": False, "beta2": 0.999}, 2000),
+        (10_000, {"scratch": False, "beta2": 0.95, "carried": True}, 0),
+        (1, {"scratch": False, "beta2": 0.95}, 0),
+    ],
+)
+def test_the_default_where_a_model_exists(updates: int, how: dict[str, Any], warmup: int) -> None:
+    assert default_warmup(updates, **how) == warmup

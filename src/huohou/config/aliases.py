@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from huohou.config.kinds import Wrong
-from huohou.config.values import LEVEL, SWITCH, duration
+from huohou.config.values import LEVEL, NAMES, SWITCH, duration
 from huohou.language import Text
 from huohou.units import Level
 
@@ -47,6 +47,28 @@ def _share_of_peak(value: Any) -> Level:
             "it must be a share of the peak between 0 and 1, such as 0.1", "应为占峰值的比例，在 0 与 1 之间，例如 0.1"
         )
     return Level(level.number)
+
+
+def _finetuning(value: Any) -> Any:
+    match value:
+        case "lora":
+            return {}
+        case "full":
+            return None
+        case _:
+            raise Wrong(
+                "it must be lora or full; to freeze parts write groups, such as body: off",
+                "应为 lora 或 full；要冻结某些部分请写 groups，例如 body: off",
+            )
+
+
+def _targets(value: Any) -> tuple[str, ...]:
+    names = NAMES.read(value)
+    return ("all",) if names == ("all-linear",) else names
+
+
+def _kbits(value: Any) -> Any:
+    return None if value in (16, 32, "16", "32") else value
 
 
 def _schedule(*names: str, to: str, converts: Callable[[Any], Any] | None = None, note: Text | None = None) -> Any:
@@ -101,7 +123,7 @@ ALIASES: Mapping[str, Alias] = MappingProxyType(
         # The data and the vocabulary.
         "train_file": Alias(("data", "train")),
         "train_files": Alias(("data", "train")),
-        "dataset": Alias(("data", "train"), note=Text("paths, not names of a hub", "路径，不是数据集中心的名字")),
+        "dataset": Alias(("data", "dataset"), note=Text("names in data.dataset_info", "data.dataset_info 中的名字")),
         "validation_file": Alias(("data", "validation")),
         "text_column": Alias(("data", "text")),
         "dataset_text_field": Alias(("data", "text")),
@@ -129,6 +151,45 @@ ALIASES: Mapping[str, Alias] = MappingProxyType(
                 "initializer_range",
             )
         },
+        # The model that a run goes on from.
+        "model_name_or_path": Alias(("model", "path")),
+        "model_path": Alias(("model", "path")),
+        "base_model": Alias(("model", "path")),
+        "model_revision": Alias(("model", "revision")),
+        "trust_remote_code": Alias(("model", "remote_code")),
+        "use_modelscope_hub": Alias(
+            ("model", "hub"), _if_true("modelscope"), Text("true is modelscope", "true 即 modelscope")
+        ),
+        "resize_vocab": Alias(("model", "grow"), _if_true("mean"), Text("true is mean", "true 即 mean")),
+        "pad_to_multiple_of": Alias(("model", "pad_rows_to")),
+        # Adapters, as LLaMA-Factory, PEFT and Chinese-LLaMA-Alpaca write them.
+        "finetuning_type": Alias(("lora",), _finetuning, Text("lora, or full", "lora，或 full")),
+        "lora_rank": Alias(("lora", "rank")),
+        "lora_r": Alias(("lora", "rank")),
+        "r": Alias(("lora", "rank")),
+        "lora_alpha": Alias(("lora", "alpha")),
+        "lora_dropout": Alias(("lora", "dropout")),
+        **dict.fromkeys(
+            ("lora_target", "trainable", "target_modules", "lora_target_modules"), Alias(("lora", "targets"), _targets)
+        ),
+        **dict.fromkeys(
+            ("modules_to_save", "additional_target", "lora_modules_to_save"), Alias(("lora", "save"), NAMES.read)
+        ),
+        "use_rslora": Alias(("lora", "rslora")),
+        "use_dora": Alias(("lora", "dora")),
+        "loraplus_lr_ratio": Alias(("lora", "plus_ratio")),
+        "quantization_bit": Alias(("lora", "bits")),
+        "load_in_4bit": Alias(("lora", "bits"), _if_true(4), Text("true is 4", "true 即 4")),
+        "load_in_kbits": Alias(("lora", "bits"), _kbits, Text("16 is off", "16 即 off")),
+        "peft_path": Alias(("lora", "adapters")),
+        "adapter_name_or_path": Alias(("lora", "adapters"), NAMES.read),
+        # Dialogues.
+        **{name: Alias(("data", name)) for name in ("template", "packing", "dataset_info")},
+        "chat_template": Alias(("data", "template")),
+        "default_system": Alias(("data", "system")),
+        "mask_history": Alias(("data", "learn"), _if_true("last"), Text("true is last", "true 即 last")),
+        "sample_packing": Alias(("data", "packing")),
+        "neat_packing": Alias(("data", "packing")),
         # The optimizer.
         "optim": Alias(("optimizer", "name")),
         "weight_decay": Alias(("optimizer", "weight_decay")),
@@ -147,21 +208,20 @@ ALIASES: Mapping[str, Alias] = MappingProxyType(
         "use_cpu": Alias(("train", "device"), _if_true("cpu"), Text("true is cpu", "true 即 cpu")),
         "no_cuda": Alias(("train", "device"), _if_true("cpu"), Text("true is cpu", "true 即 cpu")),
         "torch_compile": Alias(("train", "compile")),
+        "gradient_checkpointing": Alias(("train", "recompute")),
+        "ddp_timeout": Alias(("train", "timeout")),
         "full_determinism": Alias(("train", "deterministic")),
         # What is watched and kept.
         "eval_steps": Alias(("train", "evaluate_every")),
         "logging_steps": Alias(("train", "print_every")),
         "save_steps": Alias(("checkpoint", "every")),
         "save_total_limit": Alias(("checkpoint", "keep")),
+        "load_best_model_at_end": Alias(("checkpoint", "keep_best")),
     }
 )
 
 NOT_HERE: Mapping[str, Text] = MappingProxyType(
     {
-        "model_name_or_path": Text(
-            "a pretraining run begins from a shape: write model.preset, and tokenizer.path for the vocabulary",
-            "预训练从形状开始：请写 model.preset，词表用 tokenizer.path",
-        ),
         "resume_from_checkpoint": Text(
             "a run is resumed from the command line: huohou train … --resume",
             "接着训练请用命令行：huohou train … --resume",
@@ -180,8 +240,22 @@ NOT_HERE: Mapping[str, Text] = MappingProxyType(
         "do_train": Text(
             "the command says it: huohou train; delete the line", "由命令 huohou train 决定；请删去这一行"
         ),
-        "deepspeed": Text("it is not used here; delete the line", "这里不用它；请删去这一行"),
-        "fsdp": Text("it is not used here; delete the line", "这里不用它；请删去这一行"),
+        "deepspeed": Text(
+            "write train.engine: deepspeed and train.zero_stage instead; no JSON file is needed",
+            "请改用 train.engine: deepspeed 和 train.zero_stage；不需要 JSON 文件",
+        ),
+        "fsdp": Text("write train.engine: fsdp2 instead", "请改用 train.engine: fsdp2"),
+        "fsdp_config": Text("write train.engine: fsdp2 instead", "请改用 train.engine: fsdp2"),
+        "dataset_dir": Text(
+            "write data.train: FOLDER for the files of a folder, or data.dataset_info: FOLDER/dataset_info.json",
+            "要读文件夹里的文件请写 data.train: 文件夹；要用数据集说明请写 data.dataset_info: 文件夹/dataset_info.json",
+        ),
+        "data_cache_dir": Text("write data.cache instead", "请改用 data.cache"),
+        "load_in_8bit": Text(
+            "the base weights are kept in 4 bits (lora.bits: 4) or whole", "基座权重以 4 比特（lora.bits: 4）或原样保存"
+        ),
+        "train_on_prompt": Text("answers alone are learned; delete the line", "只学习回答；请删去这一行"),
+        "freeze_trainable_layers": Text("write groups.body: off, or lora", "请改用 groups.body: off，或 lora"),
     }
 )
 """Keys that are well known elsewhere, and what takes their place."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from huohou.config.aliases import ALIASES
-from huohou.config.data import Embedded
+from huohou.config.data import SOURCES
 from huohou.config.hints import hint
 from huohou.config.kinds import Kind, Wrong
 from huohou.config.load import Document, Key, Place
 from huohou.config.mistakes import Mistake, shown
-from huohou.config.section import kind_of
-from huohou.config.sections import SECTIONS, TOP
+from huohou.config.section import keys_of, kind_of
+from huohou.config.sections import OPTIONAL, SECTIONS, TOP, place_of, section_at, short_form
 from huohou.config.training import Optimizer
 from huohou.language import Text
 
 _EITHER: tuple[frozenset[Key], ...] = (
     frozenset({("train", "updates"), ("train", "epochs"), ("train", "tokens")}),
-    frozenset({("data", "train"), ("data", "embedded")}),
+    frozenset(("data", source) for source in SOURCES),
     frozenset({("tokenizer", "path"), ("tokenizer", "vocab_size")}),
 )
 """Keys of which a run has one: an override of one takes the place of another that the file has."""
@@ -116,7 +115,7 @@ class _Collector:
 
     def top(self, name: str, value: Any) -> None:
         if name in SECTIONS:
-            self.section(name, value)
+            self.section((name,), value, (name,))
         elif name in TOP:
             self.add((name,), value, (name,))
         elif name in ALIASES:
@@ -126,18 +125,24 @@ class _Collector:
         else:
             self.unknown(name, None, (name,))
 
-    def section(self, name: str, value: Any) -> None:
-        if isinstance(value, dict):
+    def section(self, path: Key, value: Any, written: Key) -> None:
+        """What stands in the place of a section: its keys, a single value that is short for one of them, or nothing."""
+        section = section_at(path)
+        assert section is not None
+        optional = place_of(path) in OPTIONAL
+        if isinstance(value, dict) and (value or not optional):
             for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
-                self.inside(name, str(key), inner, (name, str(key)))  # pyright: ignore[reportUnknownArgumentType]
-        elif value is None:
-            self.add((name,), None, (name,))
-        elif (short := _SHORT.get(name)) and (key := short(value)) is not None:
-            self.add((name, key), value, (name,))
+                self.inside(path, str(key), inner, (*written, str(key)))  # pyright: ignore[reportUnknownArgumentType]
+        elif value is None or (optional and value == {}):
+            self.add(path, value, written)
+        elif (key := short_form(path, value)) is not None:
+            self.add((*path, key), value, written)
+        elif optional and isinstance(value, bool):
+            self.add(path, {} if value else None, written)
         else:
-            example = next(iter(SECTIONS[name].model_fields))
+            example = next(iter(keys_of(section)))
             self.mistakes.append(
-                Entry((name,), value, self.source, (name,), value).mistake(
+                Entry(path, value, self.source, written, value).mistake(
                     Wrong(
                         f"it must be a section: lines such as {example}: … below it, indented",
                         f"它应是一节：下面缩进写 {example}: … 这样的行",
@@ -145,32 +150,40 @@ class _Collector:
                 )
             )
 
-    def inside(self, section: str, key: str, value: Any, written: Key) -> None:
-        if key == "embedded" and section == "data":
-            self.embedded(value, written)
-        elif key in SECTIONS[section].model_fields:
-            self.add((section, key), value, written)
-        elif key in ALIASES and ALIASES[key].path[0] == section:
+    def inside(self, section: Key, key: str, value: Any, written: Key) -> None:
+        """A key of a section."""
+        model = section_at(section)
+        assert model is not None
+        path = (*section, key)
+        if section_at(path) is not None and section != ("data", "mix"):
+            self.section(path, value, written)
+        elif path == ("data", "mix"):
+            self.mix(value, written)
+        elif key in keys_of(model):
+            self.add(path, value, written)
+        elif len(section) == 1 and key in ALIASES and ALIASES[key].path[0] == section[0]:
             self.alias(key, value, written)
-        elif key == "lr_scheduler_kwargs" and section == "schedule" and isinstance(value, dict):
+        elif key == "lr_scheduler_kwargs" and section == ("schedule",) and isinstance(value, dict):
             self.scheduler_arguments(value, written)  # pyright: ignore[reportUnknownArgumentType]
         else:
-            self.unknown(key, section, written)
+            self.unknown(key, ".".join(map(str, section)), written)
 
-    def embedded(self, value: Any, written: Key) -> None:
-        path: Key = ("data", "embedded")
-        if isinstance(value, dict) and value:
-            for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
-                if key in Embedded.model_fields:
-                    self.add((*path, str(key)), inner, (*written, str(key)))  # pyright: ignore[reportUnknownArgumentType]
-                else:
-                    self.unknown(str(key), "data.embedded", (*written, str(key)))  # pyright: ignore[reportUnknownArgumentType]
-        elif value is None or value is False or value == {}:
-            self.add(path, None if value is False else value, written)
-        elif value is True:
-            self.add(path, {}, written)
+    def mix(self, value: Any, written: Key) -> None:
+        """The corpora of a mixture, by the names that their author gave them."""
+        if value is None:
+            self.add(("data", "mix"), None, written)
+        elif isinstance(value, dict) and value:
+            for name, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
+                self.section(("data", "mix", str(name)), inner, (*written, str(name)))  # pyright: ignore[reportUnknownArgumentType]
         else:
-            self.add((*path, "characters"), value, written)
+            self.mistakes.append(
+                Entry(("data", "mix"), value, self.source, written, value).mistake(
+                    Wrong(
+                        "it must be names of corpora, each with train and weight: zh: {train: zh.jsonl, weight: 3}",
+                        "它应是各语料的名字，各有 train 与 weight，例如 zh: {train: zh.jsonl, weight: 3}",
+                    )
+                )
+            )
 
     def scheduler_arguments(self, value: Mapping[str, Any], written: Key) -> None:
         for key, inner in value.items():
@@ -205,22 +218,6 @@ class _Collector:
         )
 
 
-def _path_or_size(value: Any) -> str | None:
-    if isinstance(value, str):
-        return "path"
-    return "vocab_size" if type(value) is int else None
-
-
-_SHORT: Mapping[str, Callable[[Any], str | None]] = MappingProxyType(
-    {
-        "model": lambda value: "preset" if isinstance(value, str) else None,
-        "tokenizer": _path_or_size,
-        "data": lambda value: "train" if isinstance(value, str | list) else None,
-    }
-)
-"""Sections that one value may stand for: ``model: 4m``, ``tokenizer: folder``, ``data: corpus.jsonl``."""
-
-
 def combine(layers: Iterable[tuple[list[Entry], frozenset[Key]]]) -> tuple[dict[Key, Entry], list[Mistake]]:
     """One entry for each key: a later layer takes the place of an earlier one.
 
@@ -244,18 +241,19 @@ def combine(layers: Iterable[tuple[list[Entry], frozenset[Key]]]) -> tuple[dict[
         for path in layer:
             gone.add(path)
             for group in _EITHER:
-                # data.embedded has keys of its own; the group knows it by its first two.
+                # data.embedded and data.mix have keys of their own; the group knows them by their first two.
                 if path[:2] in group:
                     gone |= group - {path[:2]}
         result = {path: entry for path, entry in result.items() if not any(_within(path, one) for one in gone)}
-        # Something may stand inside data.embedded, or it may stand alone as {}; not both.
-        result = {path: entry for path, entry in result.items() if not (path == ("data", "embedded") and _inner(layer))}
+        # Something may stand inside such a section, or it may stand alone as {}; not both.
+        result = {path: entry for path, entry in result.items() if not _opened(path, layer)}
         result.update(layer)
     return result, mistakes
 
 
-def _inner(layer: Mapping[Key, Entry]) -> bool:
-    return any(path[:2] == ("data", "embedded") for path in layer)
+def _opened(path: Key, layer: Mapping[Key, Entry]) -> bool:
+    """Whether a section that stood alone has keys of its own now."""
+    return place_of(path) in OPTIONAL and any(_within(other, path) for other in layer)
 
 
 def _within(path: Key, outer: Key) -> bool:
@@ -288,15 +286,16 @@ def _disagreement(first: Entry, second: Entry) -> Mistake | None:
 
 
 def _kind_at(path: Key) -> Kind | None:
-    section = SECTIONS.get(str(path[0]))
-    if section is not None and len(path) == 2 and path[1] in section.model_fields:
-        return kind_of(section, str(path[1]))
+    *above, name = path
+    section = section_at(tuple(above)) if above else None
+    if section is not None and name in keys_of(section):
+        return kind_of(section, str(name))
     return None
 
 
 def nested(entries: Mapping[Key, Entry]) -> dict[str, Any]:
     """The entries as the mapping of mappings that the models read; every section is there."""
-    result: dict[str, Any] = {name: {} for name in SECTIONS}
+    result: dict[str, Any] = {name: {} for name in SECTIONS if (name,) not in OPTIONAL}
     for path, entry in sorted(entries.items(), key=lambda item: len(item[0])):
         if path[:2] == ("optimizer", "betas") and len(path) == 3:
             betas = list(result["optimizer"].get("betas", Optimizer.model_fields["betas"].default))
@@ -307,5 +306,5 @@ def nested(entries: Mapping[Key, Entry]) -> dict[str, Any]:
         inner: dict[Any, Any] = result
         for name in path[:-1]:
             inner = inner.setdefault(name, {})
-        inner[path[-1]] = entry.value
+        inner[path[-1]] = {} if entry.value == {} else entry.value
     return result

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from huohou.config.aliases import ALIASES, NOT_HERE
 from huohou.config.data import Embedded
 from huohou.config.diagnose import UNUSUAL
-from huohou.config.sections import SECTIONS, TOP
+from huohou.config.section import keys_of
+from huohou.config.sections import SECTIONS, TOP, section_at
 from huohou.language import Text
 
 
@@ -23,8 +24,8 @@ def hint(key: str, section: str | None) -> Text:
     plain = key.replace("-", "_").lower()
     if section is not None and plain in SECTIONS:
         return Text(f"{plain} is a section of its own, at the top of the file", f"{plain} 是单独的一节，写在文件顶层")
-    homes = [f"{name}.{plain}" for name, model in SECTIONS.items() if plain in model.model_fields]
-    if plain in Embedded.model_fields and plain not in TOP:
+    homes = [f"{name}.{plain}" for name, model in SECTIONS.items() if plain in keys_of(model)]
+    if plain in keys_of(Embedded) and plain not in TOP:
         homes.append(f"data.embedded.{plain}")
     if plain in TOP or (section is None and plain in SECTIONS):
         homes.insert(0, plain)
@@ -35,7 +36,7 @@ def hint(key: str, section: str | None) -> Text:
     near = difflib.get_close_matches(plain, list(_local(section)), n=1)
     if near:
         return Text(f"did you mean {near[0]}?", f"是不是 {near[0]}？")
-    everywhere = {name: f"{home}.{name}" for home, model in SECTIONS.items() for name in model.model_fields}
+    everywhere = {name: f"{home}.{name}" for home, model in SECTIONS.items() for name in keys_of(model)}
     far = difflib.get_close_matches(plain, list(everywhere), n=1, cutoff=0.8)
     if far:
         return Text(f"did you mean {everywhere[far[0]]}?", f"是不是 {everywhere[far[0]]}？")
@@ -59,9 +60,7 @@ def _belongs(home: str, section: str | None) -> Text:
 def _local(section: str | None, *, aliases: bool = True) -> Iterator[str]:
     if section is None:
         yield from (*TOP, *SECTIONS)
-    elif section == "data.embedded":
-        yield from Embedded.model_fields
     else:
-        yield from SECTIONS[section].model_fields
+        yield from keys_of(section_at(tuple(section.split("."))) or Embedded)
     if aliases:
         yield from (name for name, alias in ALIASES.items() if section in (None, alias.path[0]))

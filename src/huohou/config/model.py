@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -15,14 +15,53 @@ from huohou.language import Text
 _PRESETS = Text("the preset's", "取自预设")
 
 
+_BASE = ("path", "revision", "hub", "remote_code", "grow", "pad_rows_to")
+"""The keys of a model that exists already; the others are of one that begins from nothing."""
+
+
 class Model(Section):
     """The decoder."""
 
     title = Text(
-        "The decoder: a preset, or its shape under Hugging Face's names.",
-        "解码器：预设，或用 Hugging Face 的名字写出形状。",
+        "The decoder: one that exists already (path), or a preset, or its shape under Hugging Face's names.",
+        "解码器：已有的模型（path），或预设，或用 Hugging Face 的名字写出形状。",
     )
 
+    path: Annotated[str | None, string("a folder, or a name of a hub", "文件夹，或模型中心的名字")] = key(
+        None,
+        "The model to go on from: a Hugging Face folder, a run folder, or a hub's name such as Qwen/Qwen3-0.6B. Its "
+        "config.json says the shape.",
+        "从哪个模型接着训练：Hugging Face 目录、训练目录，或模型中心的名字，"
+        "例如 Qwen/Qwen3-0.6B；形状取自 config.json。",
+        said=ABSENT,
+    )
+    revision: Annotated[str | None, string("a branch, tag or commit", "分支、标签或提交")] = key(
+        None, "Which version of a hub's model.", "模型中心上的哪个版本。", said=Text("the newest", "最新")
+    )
+    hub: Annotated[
+        Literal["auto", "huggingface", "modelscope"],
+        choice("auto", "huggingface", "modelscope", spellings={"hf": "huggingface", "ms": "modelscope"}),
+    ] = key(
+        "auto",
+        "Where a name is looked up; auto: what is on this machine first, then Hugging Face.",
+        "在哪里查找名字；auto：先本机，后 Hugging Face。",
+    )
+    remote_code: Annotated[bool, SWITCH] = key(
+        False, "Run code that the model's folder brings along.", "执行模型目录自带的代码。"
+    )
+    grow: Annotated[Literal["mean", "unscaled", "normal", "zeros"], choice("mean", "unscaled", "normal", "zeros")] = (
+        key(
+            "mean",
+            "How the rows of added pieces begin: mean of the pieces that spelled them before, rescaled; the same "
+            "unscaled; random (normal); zeros.",
+            "新增词的行怎样开始：原来拼出它的各词的均值并缩放；同样但不缩放；随机（normal）；零。",
+        )
+    )
+    pad_rows_to: Annotated[int, count(1, example=64)] = key(
+        1,
+        "Rows are added up to a multiple of this; no id changes its meaning.",
+        "行数补到此数的倍数；任何编号的含义不变。",
+    )
     preset: Annotated[str | None, choice(*PRESETS)] = key(
         None,
         "A shape by name; keys written beside it take its place one by one.",
@@ -75,6 +114,25 @@ class Model(Section):
         if not isinstance(written, dict):
             return written
         given: dict[str, Any] = dict(written)  # pyright: ignore[reportUnknownArgumentType]
+        if "path" in given:
+            for name in given:
+                if name not in _BASE and name in cls.model_fields:
+                    raise Wrong(
+                        f"model.{name} and model.path are both given, but the config.json of a model that exists says "
+                        "its shape; remove one of them",
+                        f"model.{name} 与 model.path 同时给出，而已有模型的形状由其 config.json 决定；请去掉其一",
+                        whole=True,
+                        keys=(f"model.{name}", "model.path"),
+                    )
+            return given
+        for name in _BASE[1:]:
+            if name in given:
+                raise Wrong(
+                    f"model.{name} belongs to a model that exists already; write model.path, or remove it",
+                    f"model.{name} 属于已有的模型；请写 model.path，或去掉它",
+                    whole=True,
+                    keys=(f"model.{name}",),
+                )
         shape = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
         absent = [name for name in shape if name not in given]
         if "preset" not in given and len(absent) == len(shape):
@@ -105,6 +163,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _divides(self) -> Model:
+        if self.path is not None:
+            return self
         if self.max_position_embeddings == 0:
             positions = PRESETS[self.preset].dims["max_position_embeddings"] if self.preset else 1
             object.__setattr__(self, "max_position_embeddings", positions)
@@ -130,10 +190,14 @@ class Model(Section):
         return self
 
     def shape(self) -> dict[str, int | float | bool]:
-        """The shape under Hugging Face's names."""
-        return {
-            name: getattr(self, name) for name in type(self).model_fields if name not in ("preset", "depth_scaled_init")
-        }
+        """The shape under Hugging Face's names; of a model without a path."""
+        own = ("preset", "depth_scaled_init", *_BASE)
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in own}
+
+    def unsaid(self) -> frozenset[str]:
+        """A model that exists has its shape in its folder, and one that does not has no keys of such a one."""
+        base = frozenset(_BASE)
+        return frozenset(type(self).model_fields) - base if self.path is not None else base
 
 
 class Tokenizer(Section):
@@ -154,7 +218,10 @@ class Tokenizer(Section):
         None,
         "Train a byte-fallback BPE of this many tokens.",
         "训练一个含字节回退的 BPE，词表为此大小。",
-        said=Text("the preset's vocabulary; 8192 without a preset", "预设的词表大小；没有预设时为 8192"),
+        said=Text(
+            "the preset's vocabulary, 8192 without a preset; with model.path its own tokenizer",
+            "预设的词表大小，没有预设时为 8192；有 model.path 时用其自带的分词器",
+        ),
     )
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Any
 from huohou.config.entries import Entry, Source, collect
 from huohou.config.load import Key, read_value
 from huohou.config.mistakes import Mistake, shown
-from huohou.config.sections import SECTIONS
+from huohou.config.sections import section_at
 from huohou.errors import UserError
 
 
@@ -33,5 +33,5 @@ def read_override(text: str) -> tuple[list[Entry], frozenset[Key], list[Mistake]
     for part in reversed(parts):
         data = {part: data}
     entries, mistakes = collect(data, Source(name))
-    whole = isinstance(value, dict) and (parts in {(section,) for section in SECTIONS} or parts == ("data", "embedded"))
+    whole = isinstance(value, dict) and (section_at(parts) is not None or parts == ("data", "mix"))
     return entries, frozenset({parts}) if whole else frozenset(), mistakes

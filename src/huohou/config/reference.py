@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from huohou.config.aliases import ALIASES, NOT_HERE
-from huohou.config.data import Embedded
+from huohou.config.data import Embedded, MixSource
+from huohou.config.groups import Group
 from huohou.config.kinds import Kind
 from huohou.config.run import RunConfig
-from huohou.config.section import kind_of
+from huohou.config.section import Section, keys_of, kind_of
 from huohou.config.sections import SECTIONS, TOP
 from huohou.config.template import example
 from huohou.language import Language, Text
@@ -64,15 +65,14 @@ def page(language: Language) -> str:
         return text.zh if language == "zh" else text.en
 
     parts = [say(_INTRODUCTION), f"## {say(Text('Example', '示例'))}\n", _code(example(language, name="run"))]
-    parts += [f"## {say(Text('Top', '顶层'))}\n\n{say(_TOP)}\n", _table(RunConfig, TOP, "", language)]
+    parts += [f"## {say(Text('Top', '顶层'))}\n\n{say(_TOP)}\n", _table(RunConfig, TOP, language)]
     for name, section in SECTIONS.items():
-        names = [key for key in section.model_fields if key != "embedded"]
-        parts += [f"## `{name}`\n\n{say(section.title)}\n", _table(section, names, f"{name}.", language)]
-        if "embedded" in section.model_fields:
-            parts += [
-                f"### `{name}.embedded`\n\n{say(Embedded.title)}\n",
-                _table(Embedded, list(Embedded.model_fields), "data.embedded.", language),
-            ]
+        parts += [f"## `{name}`\n\n{say(section.title)}\n", _table(section, _plain_keys(section), language)]
+        parts += [
+            f"### `{heading}`\n\n{say(inner.title)}\n" + "\n" + _table(inner, _plain_keys(inner), language)
+            for heading, inner in _INNER.items()
+            if heading.startswith(f"{name}.")
+        ]
     parts += [f"## {say(Text('Other names', '别名'))}\n", "\n".join(_aliases(language)) + "\n"]
     parts += [
         f"## {say(Text('Keys of others that are not here', '别处有、这里没有的键'))}\n",
@@ -81,16 +81,25 @@ def page(language: Language) -> str:
     return "\n".join(parts)
 
 
+_A_SECTION = Kind(lambda value: value, Text("keys, see below", "若干键，见下"))
+_INNER: dict[str, type[Section]] = {"data.embedded": Embedded, "data.mix.NAME": MixSource, "groups.PART": Group}
+"""The sections inside sections, under the headings that stand for all places where they may be."""
+
+
+def _plain_keys(section: type[Section]) -> list[str]:
+    """The keys of a section, but those whose keys are in a table of their own where that says all."""
+    return [name for name in keys_of(section) if name != "embedded"]
+
+
 def _code(text: str) -> str:
     return f"```yaml\n{text}```\n"
 
 
-def _table(model: Any, names: Any, prefix: str, language: Language) -> str:
+def _table(model: Any, names: Any, language: Language) -> str:
     rows = [_HEADS[language], "|---|---|---|---|"]
     for name in names:
-        field = model.model_fields[name]
-        kind = kind_of(model, name)
-        assert kind is not None
+        field = model.model_fields[keys_of(model)[name]]
+        kind = kind_of(model, name) or _A_SECTION
         extra: Any = field.json_schema_extra
         meaning = extra["zh"] if language == "zh" else field.description
         value = kind.text.zh if language == "zh" else kind.text.en

@@ -9,16 +9,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 
+from huohou.config.agreement import disagreement
 from huohou.config.data import Batch, Data
 from huohou.config.entries import Entry, Source, collect, combine, nested
-from huohou.config.kinds import Wrong, choice, count, string
+from huohou.config.groups import Groups
+from huohou.config.kinds import choice, count, string
 from huohou.config.load import Document, Key, read_file, read_text_as_yaml
+from huohou.config.lora import Lora
 from huohou.config.mistakes import told
 from huohou.config.model import Model, Tokenizer
 from huohou.config.overrides import read_override
 from huohou.config.presets import PRESETS
 from huohou.config.schedule import Schedule
-from huohou.config.section import Section, key, kind_of
+from huohou.config.section import Section, key, keys_of, kind_of
 from huohou.config.sections import SECTIONS, TOP
 from huohou.config.training import Checkpoint, Optimizer, Train
 from huohou.config.validation import of_validation
@@ -26,6 +29,14 @@ from huohou.config.values import NAME, run_name
 from huohou.errors import UserError
 from huohou.language import Text
 from huohou.schedule.recipes import ScheduleSpec
+
+_STAGES = {
+    "pt": "pretrain",
+    "cpt": "continue",
+    "continued": "continue",
+    "continued_pretraining": "continue",
+}
+"""Other spellings of the stages."""
 
 _VOCABULARY = 8192
 """The vocabulary that is trained where neither a tokenizer nor a preset says one."""
@@ -45,8 +56,12 @@ class RunConfig(BaseModel):
     output: Annotated[str | None, string("the path of a folder", "文件夹路径")] = key(
         None, "The run folder.", "训练目录。", said=Text("`runs/<name>`", "`runs/<name>`")
     )
-    stage: Annotated[Literal["pretrain"], choice("pretrain", spellings={"pt": "pretrain"})] = key(
-        "pretrain", "What kind of training it is.", "训练的种类。"
+    stage: Annotated[
+        Literal["pretrain", "continue", "sft"], choice("pretrain", "continue", "sft", spellings=_STAGES)
+    ] = key(
+        "pretrain",
+        "What kind of training it is: a model from nothing, a model that exists on more text, or on dialogues.",
+        "训练的种类：从头预训练（pretrain）、已有模型的继续预训练（continue）、对话微调（sft）。",
     )
     seed: Annotated[int, count(0, example=42)] = key(
         42, "Decides the initial weights and the order of the data.", "决定初始权重和数据顺序。"
@@ -56,6 +71,8 @@ class RunConfig(BaseModel):
     data: Data
     batch: Batch
     schedule: Schedule
+    groups: Groups
+    lora: Lora | None = None
     optimizer: Optimizer
     train: Train
     checkpoint: Checkpoint
@@ -67,21 +84,16 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> RunConfig:
+        if (wrong := disagreement(self)) is not None:
+            raise wrong
+        if self.model.path is not None:
+            return self
         if self.tokenizer.path is None and self.tokenizer.vocab_size is None:
             preset = self.model.preset
             size = PRESETS[preset].vocab_size if preset else _VOCABULARY
             object.__setattr__(self, "tokenizer", self.tokenizer.model_copy(update={"vocab_size": size}))
-        longest, length = self.model.max_position_embeddings, self.data.sequence_length
-        if length > longest:
-            if "max_position_embeddings" in self.model.model_fields_set:
-                raise Wrong(
-                    f"data.sequence_length is {length}, but the model is made for at most "
-                    f"{longest} positions (max_position_embeddings); make them fit",
-                    f"data.sequence_length 是 {length}，而模型最多支持 {longest} 个位置"
-                    "（max_position_embeddings）；请改成一致",
-                    whole=True,
-                    keys=("data.sequence_length", "model.max_position_embeddings"),
-                )
+        length = self.data.sequence_length
+        if length > self.model.max_position_embeddings:
             object.__setattr__(self, "model", self.model.model_copy(update={"max_position_embeddings": length}))
         return self
 
@@ -160,15 +172,19 @@ class RunConfig(BaseModel):
         return next((entry for where, entry in self._entries.items() if where[: len(path)] == path), None)
 
 
-def _plain(section: Section) -> dict[str, Any]:
+def _plain(value: Section | Mapping[str, Section] | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Section):
+        return {name: _plain(section) for name, section in value.items()}
     result: dict[str, Any] = {}
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        kind = kind_of(type(section), name)
-        if kind is not None:
-            result[name] = kind.write(value)
-        else:
-            result[name] = None if value is None else _plain(value)
+    unsaid = value.unsaid()
+    for key_, name in keys_of(type(value)).items():
+        if name in unsaid:
+            continue
+        inner = getattr(value, name)
+        kind = kind_of(type(value), key_)
+        result[key_] = _plain(inner) if kind is None else kind.write(inner)
     return result
 
 

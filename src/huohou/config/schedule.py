@@ -17,7 +17,7 @@ from huohou.schedule.recipes import DECAYS, DEFAULT_FLOOR, ScheduleSpec
 from huohou.schedule.warmup import SHAPES
 from huohou.units import Duration, Level
 
-_DECAYS = {
+DECAY_SPELLINGS = {
     "cosine_with_min_lr": "cosine",
     "cosine_warmup_with_min_lr": "cosine",
     "constant_with_warmup": "constant",
@@ -53,7 +53,7 @@ class Schedule(Section):
         "The level at the origin, before update 1: a share of the peak, or a rate.",
         "起点（更新步 1 之前）的高度：峰值的比例或学习率。",
     )
-    decay: Annotated[str, choice(*DECAYS, spellings=_DECAYS)] = key(
+    decay: Annotated[str, choice(*DECAYS, spellings=DECAY_SPELLINGS)] = key(
         "cosine", "How the rate falls after the warmup.", "预热之后怎样下降。"
     )
     decay_length: Annotated[Duration | None, duration()] = key(

@@ -7,10 +7,19 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from huohou.config.kinds import Wrong, choice, count, number, strings
+from huohou.config.kinds import Wrong, choice, count, number, string, strings
 from huohou.config.section import ABSENT, Section, key
-from huohou.config.values import BETAS, EPOCHS, SWITCH
+from huohou.config.values import BETAS, EPOCHS, STAGE, SWITCH
 from huohou.language import Text
+
+_OPTIMIZERS = {
+    "adamw_torch": "adamw",
+    "adamw_torch_fused": "adamw",
+    "adamw_8bit": "adamw8bit",
+    "adamw_bnb_8bit": "adamw8bit",
+    "paged_adamw_8bit": "paged_adamw8bit",
+}
+"""Other spellings of the optimizers, those of the Transformers."""
 
 
 class Optimizer(Section):
@@ -19,8 +28,25 @@ class Optimizer(Section):
     title = Text("How a gradient becomes a change of the weights.", "梯度怎样变成权重的改变。")
 
     name: Annotated[
-        Literal["adamw"], choice("adamw", spellings={"adamw_torch": "adamw", "adamw_torch_fused": "adamw"})
-    ] = key("adamw", "The optimizer.", "优化器。")
+        Literal["adamw", "adamw8bit", "paged_adamw8bit"],
+        choice("adamw", "adamw8bit", "paged_adamw8bit", spellings=_OPTIMIZERS),
+    ] = key(
+        "adamw",
+        "The optimizer; the 8-bit ones keep the two moments in 8 bits (bitsandbytes).",
+        "优化器；8bit 的把两个动量存为 8 比特（bitsandbytes）。",
+    )
+    state: Annotated[Literal["fresh", "carried"], choice("fresh", "carried")] = key(
+        "fresh",
+        "Whether the moments begin at 0, or where another run left them.",
+        "动量从 0 开始，还是接着另一次训练的动量。",
+    )
+    from_: Annotated[str | None, string("the path of a checkpoint or a run folder", "检查点或训练目录的路径")] = key(
+        None,
+        "Where the carried moments are: a checkpoint, or a run folder (its newest).",
+        "要接着用的动量在哪里：检查点，或训练目录（取最新）。",
+        said=ABSENT,
+        alias="from",
+    )
     betas: Annotated[tuple[float, float], BETAS] = key((0.9, 0.95), "Decay of the two moments.", "两个动量的衰减系数。")
     eps: Annotated[float, number(0, above=True, example="1e-8")] = key(
         1e-8, "Added to the root of the second moment.", "加在二阶动量平方根上的小数。"
@@ -34,6 +60,23 @@ class Optimizer(Section):
     fused: Annotated[bool | Literal["auto"], choice("auto", switch=True)] = key(
         "auto", "Whether the update is one fused kernel.", "是否用融合的优化器内核。"
     )
+
+    @model_validator(mode="after")
+    def _carried_from(self) -> Optimizer:
+        if (self.state == "carried") == (self.from_ is None):
+            raise Wrong(
+                "optimizer.state is carried, but nothing says from where; write optimizer.from: a checkpoint or a run "
+                "folder"
+                if self.from_ is None
+                else "optimizer.from says where the moments are, but optimizer.state is fresh; write state: carried, "
+                "or remove from",
+                "optimizer.state 是 carried，却没有说明从哪里来；请写 optimizer.from: 检查点或训练目录"
+                if self.from_ is None
+                else "optimizer.from 写了动量的位置，而 optimizer.state 是 fresh；请写 state: carried，或去掉 from",
+                whole=True,
+                keys=("optimizer.from", "optimizer.state"),
+            )
+        return self
 
 
 class Train(Section):
@@ -84,6 +127,30 @@ class Train(Section):
     deterministic: Annotated[bool, SWITCH] = key(
         False, "Only kernels that give the same bits every time.", "只用每次结果逐位相同的内核。"
     )
+    engine: Annotated[
+        Literal["auto", "ddp", "fsdp2", "deepspeed"],
+        choice("auto", "ddp", "fsdp2", "deepspeed", spellings={"fsdp": "fsdp2"}),
+    ] = key(
+        "auto",
+        "How several processes share the work; auto is ddp where there are several.",
+        "多个进程怎样分工；auto 在多进程时为 ddp。",
+    )
+    zero_stage: Annotated[int, STAGE] = key(
+        2,
+        "What DeepSpeed divides: 1 moments, 2 gradients too, 3 weights too.",
+        "DeepSpeed 切分什么：1 动量，2 加梯度，3 加权重。",
+    )
+    offload: Annotated[bool, SWITCH] = key(
+        False, "Keep what is divided in the memory of the CPU.", "把切分的状态放在 CPU 内存里。"
+    )
+    recompute: Annotated[bool, SWITCH] = key(
+        False,
+        "Compute activations again in the backward pass instead of keeping them (activation checkpointing).",
+        "反向时重新计算激活而不保存（激活检查点）。",
+    )
+    timeout: Annotated[int, count(1, unit="second", example=600)] = key(
+        600, "Seconds after which a process that waits for another gives up.", "一个进程等待另一个进程的最长秒数。"
+    )
     evaluate_every: Annotated[int | None, count(1, unit="update").or_off()] = key(
         200, "Updates between evaluations, where there is validation data.", "两次评估之间的更新步数（有验证数据时）。"
     )
@@ -132,4 +199,9 @@ class Checkpoint(Section):
     )
     keep: Annotated[int, count(1, example=3)] = key(
         3, "How many checkpoints are kept; the oldest go first.", "保留多少个检查点；最旧的先删。"
+    )
+    keep_best: Annotated[bool, SWITCH] = key(
+        False,
+        "Keep the one with the lowest validation loss as well.",
+        "另外保留验证损失最低的一个。",
     )

@@ -30,11 +30,12 @@ def _of_one(details: Any, entries: Mapping[Key, Entry], name: str) -> Mistake:
         return entry.mistake(wrong)
     if details["type"] == "missing":
         section, key = dotted.rpartition(".")[::2]
+        example = "3e-4" if key == "peak" else "1"
         return Mistake(
             dotted,
             Text(
-                f"{dotted} is missing; write for example {key}: 3e-4 in the section {section}",
-                f"缺少 {dotted}；请在 {section} 一节写上，例如 {key}: 3e-4",
+                f"{dotted} is missing; write for example {key}: {example} in the section {section}",
+                f"缺少 {dotted}；请在 {section} 一节写上，例如 {key}: {example}",
             ),
             name,
             absent=True,

@@ -106,6 +106,35 @@ _HEIGHT = Text("a share of the peak such as 10%, or a rate such as 3e-5", "峰�
 LEVEL = Kind(_worded(_level, _HEIGHT), _HEIGHT, lambda level: _plain(level.number) if level.absolute else str(level))
 
 
+def _multiple(value: Any) -> Level:
+    """A height of which a share may be above the whole: ``5x`` is 500 %."""
+    if isinstance(value, str) and (word := normal(value).lower()).endswith(("x", "×", "倍")):
+        value = f"{decimal_text(exact(word[:-1].strip(), key='') * 100)}%"
+    level = _level(value)
+    if level.number == 0:
+        raise must_be(MULTIPLE.text)
+    return level
+
+
+MULTIPLE = Kind(
+    _multiple,
+    Text(
+        "a rate such as 1e-3, or a multiple of the main peak such as 5x or 50%",
+        "学习率，例如 1e-3，或主峰值的倍数，例如 5x 或 50%",
+    ),
+    LEVEL.writes,
+)
+
+
+def _bits(value: Any) -> int:
+    if str(value) == "4":
+        return 4
+    raise must_be(BITS.text)
+
+
+BITS = Kind(_bits, Text("4, or off", "4，或 off"), off=True)
+
+
 def exact_above_zero(example: str) -> Kind:
     """A number above 0 that is kept exactly as it was typed."""
     said = Text(f"a number above 0, such as {example}", f"大于 0 的数，例如 {example}")
@@ -187,6 +216,17 @@ VALIDATION = Kind(
 )
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    """Names, also as one text with commas."""
+    if isinstance(value, str):
+        value = [one.strip() for one in value.split(",")]
+    return _NAMES.read(value)
+
+
+_NAMES = strings("a name, or a list of names", "名字，或名字的列表")
+NAMES = Kind(_names, _NAMES.text, list)
+
+
 def _betas(value: Any) -> tuple[float, float]:
     if not isinstance(value, list | tuple) or len(value) != 2:  # pyright: ignore[reportUnknownArgumentType]
         raise must_be(BETAS.text)
@@ -200,3 +240,13 @@ BETAS = Kind(
     Text("two numbers from 0 up and below 1, such as [0.9, 0.95]", "两个不小于 0 且小于 1 的数，例如 [0.9, 0.95]"),
     list,
 )
+
+
+def _zero_stage(value: Any) -> int:
+    stage = exact(plain_number(value, STAGE.text), key="")
+    if stage not in (0, 1, 2, 3):
+        raise must_be(STAGE.text)
+    return int(stage)
+
+
+STAGE = Kind(_zero_stage, Text("0, 1, 2 or 3", "0、1、2 或 3"))

@@ -99,14 +99,20 @@ def _percent(share: Fraction) -> str:
 
 def _default(case: Case) -> Advice:
     w, t = case.built.warmup, case.updates
-    least = Text(", from scratch at least min(200, 25% of T)", "，从头训练至少 min(200, T 的 25%)")
+    least = (
+        Text(", from scratch at least min(200, 25% of T)", "，从头训练至少 min(200, T 的 25%)")
+        if case.scratch
+        else Text(
+            ", with a fresh AdamW at least min(2/(1-beta2), 25% of T)",
+            "，AdamW 从零开始时至少 min(2/(1-beta2), T 的 25%)",
+        )
+    )
     return Advice(
         "default-length",
         Text(
-            f"no warmup was given, so it is {w} updates: 5% of {t}{least.en if case.scratch else ''}, never more than "
+            f"no warmup was given, so it is {w} updates: 5% of {t}{least.en}, never more than "
             "2000 or T-1; write warmup: to choose it yourself",
-            f"没有写预热，因此取 {w} 步：{t} 的 5%{least.zh if case.scratch else ''}，"
-            "不超过 2000 或 T-1；要自己决定请写 warmup:",
+            f"没有写预热，因此取 {w} 步：{t} 的 5%{least.zh}，不超过 2000 或 T-1；要自己决定请写 warmup:",
         ),
         _also(_RUNS, _SHORT),
         "moderate",

@@ -31,8 +31,11 @@ CORE_RATE = 50e9
 _CPU_LIMIT = 200_000_000
 """A model with more parameters is not trained on a CPU."""
 
-BYTES_PER_PARAMETER = 16
-"""fp32 weights, gradients and two AdamW moments."""
+WEIGHT_BYTES = {None: 4.0, 4: 0.55}
+"""Bytes of a weight that does not move: fp32, or 4 bits with the scales of its blocks."""
+
+MOMENT_BYTES = {"adamw": 8, "adamw8bit": 2, "paged_adamw8bit": 2}
+"""Bytes of the two moments of a weight that moves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,12 @@ class Workload:
         hardware: ``cpu`` or a key of :data:`PEAKS`.
         speed: Tokens a second of the whole run, measured by the user.
         price: Of one device for one hour.
+        trained: Parameters that move; all where it is ``None``.
+        optimizer: Its name.
+        bits: Of weights that do not move; ``None`` for fp32.
+        divided: What the engine divides among processes: ``moments``, ``gradients``, ``weights``.
+        offload: Whether what is divided lies in the memory of the CPU.
+        recompute: Whether activations are computed again in the backward pass.
     """
 
     parameters: int | None = None
@@ -60,6 +69,12 @@ class Workload:
     hardware: str | None = None
     speed: float | None = None
     price: float | None = None
+    trained: int | None = None
+    optimizer: str = "adamw"
+    bits: int | None = None
+    divided: tuple[str, ...] = ()
+    offload: bool = False
+    recompute: bool = False
 
 
 def estimate(work: Workload) -> dict[str, Any]:
@@ -71,11 +86,14 @@ def estimate(work: Workload) -> dict[str, Any]:
     per_token = work.flops_per_token or (6 * work.parameters if work.parameters else None)
     flops = per_token * work.tokens if per_token and work.tokens else None
     seconds, basis = _time(work, flops)
+    memory = _memory(work)
     hours = None if seconds is None else seconds / 3600
     return {
         "parameters": work.parameters,
         "flops": flops,
-        "memory_bytes": _memory(work),
+        "memory_bytes": None if memory is None else memory[0],
+        "host_bytes": None if memory is None else memory[1],
+        "trained": work.trained if work.trained is not None else work.parameters,
         "seconds": seconds,
         "hours": hours,
         "price": work.price,
@@ -115,17 +133,47 @@ def _time(work: Workload, flops: int | None) -> tuple[float | None, Text | None]
     return flops / (work.world_size * PEAKS[hardware] * UTILISATION), basis
 
 
-def _memory(work: Workload) -> int | None:
-    """Bytes in one unsharded process: states, and the activations of one micro-batch where the shape is known."""
+def divided_by(engine: str, zero_stage: int, world_size: int) -> tuple[str, ...]:
+    """What an engine divides among the processes instead of keeping it in each."""
+    if world_size == 1 or engine in ("auto", "ddp"):
+        return ()
+    if engine == "fsdp2":
+        return ("moments", "gradients", "weights")
+    return ("moments", "gradients", "weights")[:zero_stage]
+
+
+def _memory(work: Workload) -> tuple[int, int] | None:
+    """Bytes on the device and, by offload, on the CPU, of one process; activations where the shape is known."""
     if work.parameters is None:
         return None
-    total = BYTES_PER_PARAMETER * work.parameters
-    if work.shape is not None and work.micro_batch_tokens is not None:
-        hidden, inner = work.shape["hidden_size"], work.shape["intermediate_size"]
-        heads, kv_heads = work.shape["num_attention_heads"], work.shape["num_key_value_heads"]
-        # Tensors that the backward pass needs, counted in the decoder: inputs of both norms and of the residuals,
-        # queries, keys, values, the attention's output, and four of the inner size in the feed-forward part.
-        kept = 8 * hidden + 2 * hidden * kv_heads // heads + 4 * inner
-        logits = 3 * work.shape["vocab_size"]
-        total += 4 * work.micro_batch_tokens * (kept * work.shape["num_hidden_layers"] + logits)
-    return total
+    trained = work.parameters if work.trained is None else work.trained
+    states = {
+        "weights": 4.0 * trained + WEIGHT_BYTES[work.bits] * (work.parameters - trained),
+        "gradients": 4.0 * trained,
+        "moments": float(MOMENT_BYTES[work.optimizer] * trained),
+    }
+    device, host = 0.0, 0.0
+    for state, size in states.items():
+        share = size / work.world_size if state in work.divided else size
+        if work.offload and (state == "moments" or state in work.divided):
+            host += share
+        else:
+            device += share
+    return round(device + _activations(work)), round(host)
+
+
+def _activations(work: Workload) -> int:
+    """Bytes of what one micro-batch's backward pass needs."""
+    names = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "num_hidden_layers")
+    shape, tokens = work.shape, work.micro_batch_tokens
+    if shape is None or tokens is None or any(not shape.get(name) for name in names):
+        return 0
+    hidden, inner, heads, kv_heads, layers = (shape[name] for name in names)
+    # Tensors that the backward pass needs, counted in the decoder: inputs of both norms and of the residuals,
+    # queries, keys, values, the attention's output, and four of the inner size in the feed-forward part.
+    kept = 8 * hidden + 2 * hidden * kv_heads // heads + 4 * inner
+    logits = 3 * (shape.get("rows") or shape["vocab_size"])
+    if work.recompute:
+        # Each layer's input stays, and the layer that is being gone through backward is whole.
+        return 4 * tokens * (hidden * layers + kept + logits)
+    return 4 * tokens * (kept * layers + logits)

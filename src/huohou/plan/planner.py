@@ -8,12 +8,14 @@ from typing import Any
 
 from huohou.language import Text
 from huohou.plan.advice import Case, advise
-from huohou.plan.budget import Workload, estimate
+from huohou.plan.advice_continued import FRESH, Continued, State, advise_continued
+from huohou.plan.budget import Workload, divided_by, estimate
+from huohou.plan.groups import GroupSpec, Own, Parts, Run, own_curve, parts_of
 from huohou.plan.result import Advice, Batch, Plan
 from huohou.plan.sizes import Asked, Sizes, resolve
 from huohou.schedule.recipes import ScheduleSpec, build
 from huohou.schedule.warmup import default_warmup
-from huohou.units import round_up
+from huohou.units import Duration, round_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,11 @@ class Request:
             none.
         hardware, speed, price: For the budget.
         config: The resolved run file.
+        groups: What was asked for parts of the model.
+        grown: Whether the vocabulary gains rows.
+        state: Where the optimizer's moments begin.
+        sizes_of_parts: Parameters of each part of the model, where known.
+        engine, zero_stage, offload, recompute: What decides how much memory a process needs.
     """
 
     spec: ScheduleSpec
@@ -58,6 +65,14 @@ class Request:
     speed: float | None = None
     price: float | None = None
     config: Mapping[str, Any] | None = None
+    groups: Mapping[str, GroupSpec] = field(default_factory=dict[str, GroupSpec])
+    grown: bool = False
+    state: State = FRESH
+    sizes_of_parts: Mapping[str, int] | None = None
+    engine: str = "auto"
+    zero_stage: int = 2
+    offload: bool = False
+    recompute: bool = False
 
 
 def make_plan(request: Request) -> Plan:
@@ -68,14 +83,11 @@ def make_plan(request: Request) -> Plan:
     """
     sizes = _with_micro_batch(resolve(request.asked), request.most_micro_batch_tokens)
     spec = request.spec
-    wanted = default_warmup(sizes.updates, scratch=request.scratch) if spec.warmup is None else None
-    built = build(
-        spec,
-        sizes.updates,
-        warmup=wanted,
-        tokens_per_update=sizes.tokens_per_update,
-        updates_per_epoch=sizes.updates_per_epoch,
-    )
+    run = schedules(request, sizes)
+    built = run.built
+    lora = (request.model or {}).get("lora")
+    parts = parts_of(request.groups, lora=lora, grown=request.grown) if request.model is not None else None
+    own = own_schedules(request, run, parts)
     parameters = request.parameters or (request.model or {}).get("parameters")
     betas = (request.optimizer or {}).get("betas")
     advice = advise(
@@ -90,6 +102,22 @@ def make_plan(request: Request) -> Plan:
             beta2=None if betas is None else betas[1],
         )
     )
+    if request.stage != "pretrain":
+        further = Continued(
+            spec=spec,
+            built=built,
+            updates=sizes.updates,
+            stage=request.stage,
+            state=request.state,
+            groups=own,
+            follows={} if parts is None else parts.follows,
+            lora=lora,
+            grown=request.grown,
+            mixed=(request.data or {}).get("sources"),
+            beta2=None if betas is None else betas[1],
+            weight_decay=(request.optimizer or {}).get("weight_decay"),
+        )
+        advice = (*advise_continued(further), *advice)
     per_update = sizes.tokens_per_update
     micro = (
         None
@@ -107,6 +135,12 @@ def make_plan(request: Request) -> Plan:
             hardware=request.hardware,
             speed=request.speed,
             price=request.price,
+            trained=_trained(request, parts),
+            optimizer=(request.optimizer or {}).get("name", "adamw"),
+            bits=None if lora is None else lora["bits"],
+            divided=divided_by(request.engine, request.zero_stage, sizes.world_size),
+            offload=request.offload,
+            recompute=request.recompute,
         )
     )
     return Plan(
@@ -116,6 +150,10 @@ def make_plan(request: Request) -> Plan:
         exact=request.exact or request.asked.updates is not None,
         interval=None if request.asked.updates is not None else _interval(request),
         curve=built.curve,
+        groups={part: one.curve for part, one in own.items()},
+        group_phases={part: one.phases for part, one in own.items()},
+        parts={} if parts is None else parts.follows,
+        frozen=() if parts is None else parts.frozen,
         phases=built.phases,
         warmup_updates=built.warmup,
         decay_updates=built.decay,
@@ -137,6 +175,53 @@ def make_plan(request: Request) -> Plan:
         advice=(*_rounding(sizes), *advice),
         config=request.config,
     )
+
+
+def own_schedules(request: Request, run: Run, parts: Parts | None) -> dict[str, Own]:
+    """The schedules of the parts that have one of their own and move."""
+    return {
+        part: own_curve(part, group, run)
+        for part, group in request.groups.items()
+        if group.peak is not None and (parts is None or part in parts.follows)
+    }
+
+
+def schedules(request: Request, sizes: Sizes) -> Run:
+    """The main schedule of a run of these sizes, and what the schedules of its parts are made with."""
+    spec = request.spec
+    betas = (request.optimizer or {}).get("betas")
+
+    def default(updates: int) -> int:
+        return default_warmup(
+            updates,
+            scratch=request.scratch,
+            beta2=betas[1] if betas and request.model is not None else None,
+            carried=request.state.carried and not request.state.raised(spec.peak),
+        )
+
+    def length(duration: Duration, key: str, of: int) -> int:
+        return duration.resolve(
+            key=key,
+            updates=of,
+            tokens_per_update=sizes.tokens_per_update,
+            updates_per_epoch=sizes.updates_per_epoch,
+        )
+
+    built = build(
+        spec,
+        sizes.updates,
+        warmup=default(sizes.updates) if spec.warmup is None else None,
+        tokens_per_update=sizes.tokens_per_update,
+        updates_per_epoch=sizes.updates_per_epoch,
+    )
+    return Run(spec=spec, built=built, updates=sizes.updates, length=length, default=default)
+
+
+def _trained(request: Request, parts: Parts | None) -> int | None:
+    """Parameters that move."""
+    if parts is None or request.sizes_of_parts is None:
+        return None
+    return sum(request.sizes_of_parts.get(part, 0) for part in parts.follows)
 
 
 def _with_micro_batch(sizes: Sizes, tokens: int | None) -> Sizes:

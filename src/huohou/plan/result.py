@@ -55,6 +55,22 @@ class Batch:
     last: int | None
 
 
+_WHERE_AND_COUNTED = ("path", "parameters", "trainable")
+"""Of a model, what does not decide anything: where it lies, and what follows from its shape."""
+
+
+def _without(plain: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any] | None:
+    return None if plain is None else {name: value for name, value in plain.items() if name not in names}
+
+
+def _plain_phases(phases: tuple[Phase, ...]) -> list[dict[str, Any]]:
+    return [{"name": p.name, **p.text.plain(), "first": p.first, "last": p.last} for p in phases]
+
+
+def _phases(rows: list[Mapping[str, Any]]) -> tuple[Phase, ...]:
+    return tuple(Phase(p["name"], Text(p["en"], p["zh"]), p["first"], p["last"]) for p in rows)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything decided before the run.
@@ -66,7 +82,12 @@ class Plan:
         exact: Whether T is certain; otherwise it was estimated from a sample.
         interval: The lowest and highest T that the sample allows.
         curve: The rate of the main parameter group.
-        groups: The curve of every parameter group; ``all`` is the main one.
+        groups: The curves of the parts that do not follow the main one, by part; over 1 … T like the main one. A
+            part whose rate is exactly 0 in an update is left alone by it.
+        group_phases: The named stretches of those curves.
+        parts: Which curve each part follows (``all`` or its own name), for the parts that there are and that move.
+        frozen: The parts that never move.
+        replans: What was changed on the way, in order: one mapping for each consent (see :mod:`huohou.plan.changes`).
         phases: The named stretches of the main curve.
         warmup_updates: W.
         decay_updates: D.
@@ -95,6 +116,10 @@ class Plan:
     sequence_length: int | None
     batch: Batch
     groups: Mapping[str, Curve] = field(default_factory=dict[str, Curve])
+    group_phases: Mapping[str, tuple[Phase, ...]] = field(default_factory=dict[str, tuple[Phase, ...]])
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    frozen: tuple[str, ...] = ()
+    replans: tuple[Mapping[str, Any], ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict[str, Any])
     model: Mapping[str, Any] | None = None
     optimizer: Mapping[str, Any] | None = None
@@ -126,14 +151,30 @@ class Plan:
             "curves": {name: curve.fingerprint for name, curve in self.all_groups().items()},
             "batch": {"sequences": self.batch.sequences, "last": self.batch.last},
             "data": data,
-            "model": None if self.model is None else dict(self.model),
-            "optimizer": None if self.optimizer is None else dict(self.optimizer),
+            **({"tokenizer": self.data["tokenizer"]} if self.data.get("tokenizer") else {}),
+            "model": _without(self.model, _WHERE_AND_COUNTED),
+            "optimizer": _without(self.optimizer, ("from",)),
             "seed": execution.get("seed"),
+            **({"frozen": sorted(self.frozen)} if self.frozen else {}),
         }
 
     def all_groups(self) -> dict[str, Curve]:
         """Every parameter group's curve by name, the main one first."""
         return {"all": self.curve, **self.groups}
+
+    def applied_curves(self) -> dict[str, Curve]:
+        """The curves that some part follows: what a run applies, and proves."""
+        used = set(self.parts.values()) or {"all"}
+        return {name: curve for name, curve in self.all_groups().items() if name in used}
+
+    def curve_name(self, part: str) -> str | None:
+        """The name of the curve that a part follows; ``None`` for one that never moves."""
+        return None if part in self.frozen else self.parts.get(part, "all")
+
+    def leading_phases(self) -> tuple[Phase, ...]:
+        """The phases of the curve that leads: the main one, or where no part follows that, the first part's own."""
+        leading = next(iter(self.applied_curves()))
+        return self.phases if leading == "all" else self.group_phases.get(leading, self.phases)
 
     def phase_of(self, update: int) -> Phase | None:
         """The phase that an update belongs to."""
@@ -180,7 +221,11 @@ class Plan:
             "plan_fingerprint": self.plan_fingerprint,
             "knots": main["knots"],
             "groups": {name: curve.to_plain() for name, curve in self.all_groups().items()},
-            "phases": [{"name": p.name, **p.text.plain(), "first": p.first, "last": p.last} for p in self.phases],
+            "parts": dict(self.parts),
+            "frozen": list(self.frozen),
+            "phases": _plain_phases(self.phases),
+            "group_phases": {part: _plain_phases(phases) for part, phases in self.group_phases.items()},
+            "replans": [dict(one) for one in self.replans],
             "milestones": [
                 {"update": update, "rate": self.curve(update), **text.plain()} for update, text in self.milestones()
             ],
@@ -226,7 +271,11 @@ class Plan:
                 interval=tuple(plain["interval"]) if plain["interval"] else None,
                 curve=curves.pop("all"),
                 groups=curves,
-                phases=tuple(Phase(p["name"], Text(p["en"], p["zh"]), p["first"], p["last"]) for p in plain["phases"]),
+                phases=_phases(plain["phases"]),
+                group_phases={part: _phases(rows) for part, rows in plain.get("group_phases", {}).items()},
+                parts=plain.get("parts", {}),
+                frozen=tuple(plain.get("frozen", ())),
+                replans=tuple(plain.get("replans", ())),
                 warmup_updates=plain["warmup_updates"],
                 decay_updates=plain["decay_updates"],
                 floor=plain["floor"],

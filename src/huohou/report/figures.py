@@ -156,6 +156,19 @@ def _planned(run: Run, index: int, x: Axis, points: int) -> list[Line]:
     return lines
 
 
+def _replanned(run: Run, index: int, points: int, top: float) -> list[Line]:
+    """For each change of the plan an upright line, and from there on the curve that it took the place of."""
+    lines: list[Line] = []
+    for replan in run.replans():
+        update = replan.update
+        lines.append(Line(index, "limit", np.array([update, update], dtype=np.float64), np.array([0.0, top])))
+        if replan.before is not None and replan.last > update:
+            places = sorted({round(u) for u in np.linspace(update + 1, replan.last, points // 2).tolist()})
+            values = np.array([min(replan.before(u), top) for u in places], dtype=np.float64)
+            lines.append(Line(index, "limit", np.array(places, dtype=np.float64), values))
+    return lines
+
+
 def _rate(runs: Sequence[Run], x: Axis, named: Sequence[Phase]) -> Figure | None:
     points = max(60, 480 // len(runs))
     lines = [line for index, run in enumerate(runs) for line in _planned(run, index, x, points)]
@@ -165,13 +178,23 @@ def _rate(runs: Sequence[Run], x: Axis, named: Sequence[Phase]) -> Figure | None
             lines.append(Line(index, "applied", *thin(run.updates, rates, columns, x)))
     lines = [line for line in lines if len(line.updates)]
     top = max((float(line.values.max()) for line in lines), default=0.0) or 1.0
+    changed = [line for index, run in enumerate(runs) for line in _replanned(run, index, points, top)]
+    note = (
+        Text(
+            " Dotted: where the plan was changed on the way, and what it was before.",
+            "虚线：计划中途改变之处，以及原来的计划。",
+        )
+        if changed
+        else Text("", "")
+    )
+    lines += changed
     return _figure(
         "rate",
         (
             Text("Learning rate", "学习率"),
             Text(
-                "The pale band is the plan, the thin line on it what every update used.",
-                "浅色宽线为计划，其上细线为每个更新步实际使用的学习率。",
+                f"The pale band is the plan, the thin line on it what every update used.{note.en}",
+                f"浅色宽线为计划，其上细线为每个更新步实际使用的学习率。{note.zh}",
             ),
             Text("rate", "学习率"),
         ),

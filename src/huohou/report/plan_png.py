@@ -11,6 +11,7 @@ from huohou.plan.result import Plan
 from huohou.report.png import chinese_font
 
 _MOST_POINTS = 2000
+_LINES = ("#b3391f", "#1f5fb3", "#2c8a4b", "#8a5a2c", "#6b3fa0", "#555555")
 _COLOURS = {"warmup": "#f2b36b", "hold": "#c9c9c9", "decay": "#9fc2e0", "cycle": "#9fc2e0", "re-warm": "#f2b36b"}
 
 
@@ -37,12 +38,20 @@ def write_png(plan: Plan, path: Path) -> None:
         FigureCanvasAgg(figure)
         # matplotlib's own annotations leave parts of its methods unknown.
         axes: Any = figure.add_subplot()
+        phases = plan.leading_phases()
         step = max(1, plan.updates // _MOST_POINTS)
         # The ends of the phases are always among the points, so that no corner is cut.
-        ends = {u for phase in plan.phases for u in (phase.first, phase.last)}
+        ends = {u for phase in phases for u in (phase.first, phase.last)}
         updates = sorted({*range(1, plan.updates + 1, step), *ends, plan.updates})
-        axes.plot(updates, [plan.curve(u) for u in updates], color="#b3391f", linewidth=2)
-        for phase in plan.phases:
+        curves = plan.applied_curves()
+        for number, (name, curve) in enumerate(curves.items()):
+            knots = {k.update + d for k in curve.knots for d in (-1, 0, 1) if 1 <= k.update + d <= plan.updates}
+            points = sorted({*updates, *sorted(knots)[:_MOST_POINTS]})
+            rates = [curve(u) for u in points]
+            axes.plot(points, rates, color=_LINES[number % len(_LINES)], linewidth=2, label=name)
+        if len(curves) > 1:
+            axes.legend()
+        for phase in phases:
             axes.axvspan(phase.first - 0.5, phase.last + 0.5, color=_COLOURS.get(phase.name, "#dddddd"), alpha=0.25)
             if phase.last - phase.first >= plan.updates / 12:
                 middle = (phase.first + phase.last) / 2

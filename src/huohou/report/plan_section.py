@@ -9,6 +9,7 @@ from typing import Any, cast
 from huohou.language import Text
 from huohou.report import numbers, sections
 from huohou.report.figures import FEW
+from huohou.report.replans import parts_table, replans_table
 from huohou.report.runs import Record, Run, mapping, number
 from huohou.report.settings import settings
 from huohou.report.svg import both, safe
@@ -96,7 +97,7 @@ def _plan(index: int, run: Run, of: int) -> str:
     )
     return (
         f'<section class="r{index}">{sections.run_heading(index, run, of)}<ol class="flow">{flow}</ol>'
-        f'<dl class="facts">{listed}</dl>{_advice(plan)}{everything}</section>'
+        f'<dl class="facts">{listed}</dl>{parts_table(plan)}{replans_table(run)}{_advice(plan)}{everything}</section>'
     )
 
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from fractions import Fraction
 
 from huohou.language import Text
 from huohou.plan.result import Plan
 from huohou.report.curve_drawing import draw
+from huohou.report.plan_parts import mixture_rows, render_parts
+from huohou.report.widths import pad, width
 from huohou.schedule.recipes import ScheduleSpec
 
 _LABEL_WIDTH = 11
 
 STRENGTHS = {"strong": Text("strong", "强"), "moderate": Text("moderate", "中"), "weak": Text("weak", "弱")}
-
-
-def width(text: str) -> int:
-    """Columns that a text takes in a terminal; 汉字 take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def pad(text: str, columns: int) -> str:
-    """The text, filled with spaces to so many columns."""
-    return text + " " * max(0, columns - width(text))
 
 
 def wrap(text: str, columns: int, *, first: str, rest: str) -> list[str]:
@@ -80,6 +71,7 @@ def render(plan: Plan, *, spec: ScheduleSpec | None = None, ascii: bool = False,
     for label, line in _rows(plan, spec):
         lines += wrap(line, columns, first=pad(str(label), _LABEL_WIDTH) + " ", rest=" " * (_LABEL_WIDTH + 1))
     lines += ["", draw(plan.curve, plan.updates, width=max(24, min(columns - 14, 100)), height=9, ascii=ascii), ""]
+    lines += render_parts(plan, ascii=ascii, columns=columns)
     lines += list(_rates(plan))
     if plan.advice:
         lines += ["", str(Text("advice", "建议"))]
@@ -106,6 +98,8 @@ def _rows(plan: Plan, spec: ScheduleSpec | None) -> Iterable[tuple[Text, str]]:
     data = plan.data
     if data.get("tokens") or data.get("sequences"):
         yield Text("data", "数据"), about + _data(plan)
+    for row in mixture_rows(plan):
+        yield Text("", ""), row
     yield Text("updates", "更新步"), about + _updates(plan)
     batch = plan.batch
     if batch.sequences:
@@ -115,16 +109,16 @@ def _rows(plan: Plan, spec: ScheduleSpec | None) -> Iterable[tuple[Text, str]]:
     yield Text("decay", "衰减"), _decay(plan, spec)
     budget = plan.budget
     if budget.get("parameters"):
-        yield (
-            Text("model", "模型"),
-            str(Text(f"{short(budget['parameters'])} parameters", f"{short(budget['parameters'])} 参数")),
-        )
+        yield Text("model", "模型"), _model(plan)
     cost: list[str] = []
     if budget.get("flops"):
         cost.append(f"{budget['flops']:.2e} FLOPs")
     if budget.get("memory_bytes"):
         gib = budget["memory_bytes"] / 2**30
         cost.append(str(Text(f"≈ {gib:.3g} GiB a process", f"每进程 ≈ {gib:.3g} GiB")))
+    if budget.get("host_bytes"):
+        gib = budget["host_bytes"] / 2**30
+        cost.append(str(Text(f"+ {gib:.3g} GiB of the CPU's memory", f"另需内存 {gib:.3g} GiB")))
     if budget.get("seconds"):
         basis = budget["basis"]
         cost.append(f"≈ {duration(budget['seconds'])} ({Text(basis['en'], basis['zh'])})")
@@ -132,6 +126,21 @@ def _rows(plan: Plan, spec: ScheduleSpec | None) -> Iterable[tuple[Text, str]]:
         cost.append(str(Text(f"cost ≈ {budget['cost']:.2f}", f"费用 ≈ {budget['cost']:.2f}")))
     if cost:
         yield Text("needs", "所需"), " · ".join(cost)
+
+
+def _model(plan: Plan) -> str:
+    """How many parameters, how many of them move, and how many rows the vocabulary gains."""
+    budget, model = plan.budget, plan.model or {}
+    total, trained = budget["parameters"], budget.get("trained")
+    text = str(Text(f"{short(total)} parameters", f"{short(total)} 参数"))
+    if trained is not None and trained != total:
+        text += str(Text(f", {short(trained)} of them move", f"，其中 {short(trained)} 会动"))
+    new = (model.get("vocab_size") or 0) - (model.get("base_vocab_size") or model.get("vocab_size") or 0)
+    if new > 0:
+        text += str(Text(f"; {new:,} new rows", f"；新增 {new:,} 行"))
+    if model.get("path"):
+        text += str(Text(f"; goes on from {model['path']}", f"；接着训练 {model['path']}"))
+    return text
 
 
 def _data(plan: Plan) -> str:

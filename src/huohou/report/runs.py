@@ -89,19 +89,52 @@ class Run:
         """The events of these kinds, in the order in which they happened."""
         return [event for event in self.events if event.get("event") in kinds]
 
+    def replans(self) -> list[Replan]:
+        """The changes of the plan, in order; those that only left a change aside included."""
+        found: list[Replan] = []
+        for plain in cast(Sequence[Any], self.plan.get("replans") or ()):
+            record = mapping(plain)
+            update, choice = record.get("update"), str(record.get("choice", ""))[:20]
+            if not isinstance(update, int):
+                continue
+            try:
+                before = Curve.from_plain(mapping(mapping(record.get("curves")).get("before")))
+            except (KeyError, TypeError, ValueError, UserError):
+                before = None
+            last = before.updates or 0 if before is not None and choice != "keep" else 0
+            found.append(Replan(update, choice, before, min(last, self.length), record))
+        return found
+
     def curves(self) -> dict[str, Curve]:
-        """The planned curve of every parameter group."""
+        """The planned curve of every parameter group that moves."""
         groups = self.plan.get("groups")
         if not isinstance(groups, Mapping):
             return {}
+        parts = mapping(self.plan.get("parts"))
+        used = {str(name) for name in parts.values()} or {str(name) for name in groups}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         try:
-            return {str(name): Curve.from_plain(plain) for name, plain in cast(Mapping[str, Any], groups).items()}
+            return {
+                str(name): Curve.from_plain(plain)
+                for name, plain in cast(Mapping[str, Any], groups).items()
+                if str(name) in used
+            }
         except (KeyError, TypeError, ValueError, UserError) as error:
             path = RunFolder(self.path).plan
             raise UserError(
                 f"{path}: groups holds no curve that this version can read ({error}).",
                 f"{path}：groups 里没有本版本能读的曲线（{error}）。",
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Replan:
+    """A change of the plan on the way: after which update, what was consented to, and the main curve before it."""
+
+    update: int
+    choice: str
+    before: Curve | None
+    last: int
+    record: Record
 
 
 def load_run(path: str | Path) -> Run:

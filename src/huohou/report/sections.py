@@ -25,6 +25,7 @@ VALUE_TEXT = 300
 EVENT_NAMES: Mapping[str, Text] = {
     "start": Text("started", "开始"),
     "resume": Text("resumed", "恢复"),
+    "replan": Text("plan changed", "计划改变"),
     "skip": Text("update skipped", "跳过更新步"),
     "checkpoint": Text("checkpoint", "检查点"),
     "checkpoint failed": Text("checkpoint failed", "检查点未写成"),
@@ -211,10 +212,14 @@ def events(runs: Sequence[Run]) -> str:
     return f'{heading(Text("What happened", "过程记录"))}<div class="plans">{"".join(parts)}</div>' if parts else ""
 
 
+_NOT_TOLD = ("event", "update", "time", "curves")
+"""What is said elsewhere of an event: in its first cells, and in the figures."""
+
+
 def _event(event: Record, most: int) -> str:
     kind = str(event.get("event", ""))
     name = EVENT_NAMES.get(kind)
-    rest = {k: v for k, v in event.items() if k not in ("event", "update", "time") and v is not None}
+    rest = {k: v for k, v in event.items() if k not in _NOT_TOLD and v is not None}
     said = Text(*(clip(", ".join(_said(rest, tongue)), most) for tongue in ("en", "zh")))
     update = event.get("update")
     at = f"{update:,}" if isinstance(update, int) else ""

@@ -6,6 +6,7 @@ peak/W and no batch is spent on a rate of zero. W = 0 and W = 1 are the same: up
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from huohou.errors import UserError
@@ -48,13 +49,21 @@ def warmup_knots(updates: int, start: Fraction, shape: str = "linear") -> list[K
     return rise(0, updates, start, Fraction(1), shape)
 
 
-def default_warmup(updates: int, *, scratch: bool) -> int:
+def default_warmup(updates: int, *, scratch: bool, beta2: float | None = None, carried: bool = False) -> int:
     """W where nobody asked for one: 5 % of the run, from scratch at least min(200, 25 %), at most 2000 or T - 1.
+
+    A model that exists already takes 5 % too, and with AdamW's ``beta2`` at least min(2 / (1 - beta2), 25 %), because
+    its fresh second moment means nothing before (Ma & Yarats 2019). ``carried``: the moments are carried over and the
+    peak is not above the rate where they stopped, so that nothing has to rise: 0.
 
     Published runs warm up for some 500 to 8000 updates whatever their length, and short runs from scratch gained from
     hundreds of updates: the best length looks like a number of updates rather than a share.
     """
+    if carried:
+        return 0
     length = -(-updates // 20)
+    if not scratch and beta2 is not None:
+        length = max(length, min(math.ceil(2 / (1 - beta2)), -(-updates // 4)))
     if scratch:
         length = max(length, min(SCRATCH_LEAST, -(-updates // 4)))
     return min(length, LONGEST_DEFAULT, updates - 1)
