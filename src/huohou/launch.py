@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TextIO
 
+import torch
+
 from huohou import records
-from huohou.assemble import assemble_model, assemble_stage, check_prompts
+from huohou.assemble import assemble_lean, assemble_model, assemble_stage, check_prompts, curves_of, keep_result
 from huohou.config import RunConfig
 from huohou.errors import RunFailed, UserError
 from huohou.language import Text
-from huohou.model import Llama, write_model
+from huohou.model.hub import model_folder
+from huohou.plan.base import base_of
 from huohou.plan.facts import Prepared, cache_folder, prepare
 from huohou.plan.result import Plan
 from huohou.records import RunFolder
-from huohou.train import checkpoint, take_up
+from huohou.train import checkpoint, distributed, metrics, processes, take_up
+from huohou.train.carried import carry
 from huohou.train.checkpoint import Checkpoint, SaveFailed
+from huohou.train.distributed import World
+from huohou.train.engines import engine_name, make_engine
 from huohou.train.environment import environment
-from huohou.train.execution import keep_compiled, prepare_process, settle
+from huohou.train.execution import device_of, keep_compiled, part_ways, prepare_process, settle
 from huohou.train.lock import RunLock
-from huohou.train.optim import OptimizerSettings, make_optimizer
+from huohou.train.manifest import read_manifest
+from huohou.train.optim import OptimizerSettings, freeze, make_optimizer, parameter_groups
+from huohou.train.optim_8bit import check_8bit
 from huohou.train.progress import Progress
 from huohou.train.signals import Signals, Stopped
-from huohou.train.take_up import Resume
+from huohou.train.take_up import NO_CONSENT, Consent, Resume, TakenUp
 from huohou.train.task import Counters, Task
 from huohou.train.trainer import Trainer
 
@@ -45,56 +56,127 @@ def train(
     *,
     resume: Resume = False,
     strict: bool = False,
+    consent: Consent = NO_CONSENT,
     quiet: bool = False,
     stream: TextIO | None = None,
 ) -> RunResult:
     """Do what the run file says, in its run folder.
 
-    ``strict`` stops at a damaged checkpoint instead of falling back to the one before; ``quiet`` leaves out the
+    ``strict`` stops at a damaged checkpoint instead of falling back to the one before; ``consent`` says what a run
+    that goes on does with a changed plan; ``quiet`` leaves out the
     progress; ``stream`` is where sentences go (standard output).
 
+    Where a launcher started this process as one of several, it takes its part in the run that they make together.
+
     Raises :class:`UserError` for a mistake that shows before the first update, :class:`RunFailed` for a run that
-    could not be finished, and :class:`Stopped` where a signal asked for an end, after a checkpoint was written.
+    could not be finished, :class:`Stopped` where a signal asked for an end, after a checkpoint was written, and
+    :class:`processes.Left` where another process says why the run ended.
     """
-    folder = RunFolder(run.folder)
-    progress = Progress(every=run.train.print_every, quiet=quiet, stream=stream)
-    _check_processes(run)
-    take_up.goes_on(folder, resume)
-    with _empty_folder_removed(folder), _disk_trouble(folder):
-        folder.path.mkdir(parents=True, exist_ok=True)
-        with RunLock(folder.path), Signals(progress.say) as signals:
+    found = distributed.started()
+    check_processes(run, found)
+    with processes.joined(found, device=device_of(run.train), timeout=run.train.timeout) as world:
+        return _train(run, world, resume, strict, consent, quiet, stream)
+
+
+def _train(
+    run: RunConfig, world: World, resume: Resume, strict: bool, consent: Consent, quiet: bool, stream: TextIO | None
+) -> RunResult:
+    folder, leads = RunFolder(run.folder), world.leads
+    # Only rank 0 talks.
+    progress = Progress(
+        every=run.train.print_every, quiet=quiet or not leads, stream=stream if leads else io.StringIO()
+    )
+    if leads:
+        take_up.goes_on(folder, resume)
+    with _empty_folder_removed(folder) if leads else nullcontext(), _disk_trouble(folder):
+        if leads:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        with RunLock(folder.path) if leads else nullcontext(), Signals(progress.say) as signals:
             # Another process may have begun a run here before the lock was taken.
-            goes_on = take_up.goes_on(folder, resume)
-            prepared = prepare(run, say=progress.say)
-            plan = (
-                take_up.recorded_plan(run, folder, prepared.plan, progress.say)
+            goes_on = bool(leads and take_up.goes_on(folder, resume))
+            prepared = processes.first_rank_0("prepared", lambda: _prepare(run, progress))
+            processes.mark(0, "building the model")
+            goes_on = world.of_rank_0(goes_on)
+            taken = _as_rank_0(
+                world,
+                None
+                if not leads
+                else take_up.take_up(run, folder, prepared, consent=consent, strict=strict, say=progress.say)
                 if goes_on
-                else _settled_plan(run, prepared.plan)
+                else TakenUp(_settled_plan(run, prepared.plan), None),
             )
-            newest = take_up.newest(folder, plan, strict, progress.say) if goes_on else None
-            if newest is not None and newest.manifest.position.update == plan.updates and folder.model.is_dir():
+            plan, newest = taken.plan, taken.newest
+            if newest is not None and newest.manifest.position.update == plan.updates and _result(folder).is_dir():
+                if leads:
+                    take_up.record(folder, taken, metrics.now())
                 return _finished(folder, plan, newest, progress)
-            trainer = _trainer(run, folder, plan, prepared, progress, signals)
-            _check_space(folder, trainer)
+            trainer = _trainer(run, folder, plan, prepared, progress, signals, world)
+            if leads:
+                _check_space(folder, trainer)
+                if goes_on:
+                    take_up.record(folder, taken, metrics.now())
             if goes_on:
                 _go_on(run, folder, trainer, newest)
             else:
+                if (plan.optimizer or {}).get("state") == "carried":
+                    progress.say(carry(trainer.engine, str((plan.optimizer or {})["from"])))
                 _begin(run, folder, plan, prepared, trainer)
             try:
                 counters = trainer.run()
             except Stopped:
                 progress.say(_how_to_go_on(run, trainer))
                 raise
-            _write_model(trainer, folder, prepared, progress)
+            _keep(run, plan, trainer, folder, prepared, progress)
     return RunResult(folder, plan, counters)
 
 
-def _check_processes(run: RunConfig) -> None:
-    if run.batch.gpus != 1:
+def check_processes(run: RunConfig, found: World) -> None:
+    """Raise :class:`UserError` where the run file and the launcher disagree about how many processes there are."""
+    wanted, nproc = run.batch.gpus, f"--nproc {run.batch.gpus}"
+    if wanted == found.size:
+        return
+    if found.alone:
         raise UserError(
-            f"batch.gpus is {run.batch.gpus}, but this version trains in one process: write 1.",
-            f"batch.gpus 为 {run.batch.gpus}，但当前版本只支持单进程训练：请写 1。",
+            f"batch.gpus is {wanted}, but this is one process: start it by huohou train RUN.yaml {nproc}, or "
+            "by torchrun.",
+            f"batch.gpus 为 {wanted}，但这里只有一个进程：请用 huohou train RUN.yaml {nproc} 或 torchrun 启动。",
         )
+    raise UserError(
+        f"batch.gpus is {wanted}, but the launcher started {found.size} processes: leave batch.gpus out, or make "
+        "them equal.",
+        f"batch.gpus 为 {wanted}，但启动器启动了 {found.size} 个进程：请去掉 batch.gpus，或使两者一致。",
+    )
+
+
+def _prepare(run: RunConfig, progress: Progress) -> Prepared:
+    base: Path | None = None
+    if run.model.path is not None and base_of(run) is None:
+        base = model_folder(
+            run.model.path, revision=run.model.revision, hub=run.model.hub, remote_code=run.model.remote_code
+        )
+    return prepare(run, base=base, say=progress.say)
+
+
+def _as_rank_0(world: World, taken: TakenUp | None) -> TakenUp:
+    """The plan and the checkpoint that rank 0 has settled on, on every rank."""
+    if world.alone:
+        assert taken is not None
+        return taken
+    plain = None
+    if taken is not None:
+        plain = {"plan": taken.plan.to_plain(), "newest": str(taken.newest.folder) if taken.newest else None}
+    told = world.of_rank_0(plain)
+    if taken is not None:
+        return taken
+    place = Path(told["newest"]) if told["newest"] else None
+    newest = Checkpoint(place, read_manifest(place)) if place else None
+    return TakenUp(Plan.from_plain(told["plan"], where="plan.json"), newest)
+
+
+def _result(folder: RunFolder) -> Path:
+    """Where the run has put its result, if it has one."""
+    adapter = folder.path / "adapter"
+    return adapter if adapter.is_dir() else folder.model
 
 
 @contextmanager
@@ -135,16 +217,31 @@ def _finished(folder: RunFolder, plan: Plan, newest: Checkpoint, progress: Progr
 
 
 def _trainer(
-    run: RunConfig, folder: RunFolder, plan: Plan, prepared: Prepared, progress: Progress, signals: Signals
+    run: RunConfig,
+    folder: RunFolder,
+    plan: Plan,
+    prepared: Prepared,
+    progress: Progress,
+    signals: Signals,
+    world: World,
 ) -> Trainer:
     """Everything that trains, as it stands before the first update."""
     execution, optimizer = plan.execution or {}, plan.optimizer or {}
+    check_8bit(optimizer["name"], engine_name(run.train.engine, world), execution["device"])
     prepare_process(execution)
     if execution["compile"]:
         keep_compiled(cache_folder(run) / "compiled")
-    model = assemble_model(plan, prepared, folder)
+    # Where every process holds a part, none makes the whole if it can be helped, and none does so on its GPU.
+    cut = engine_name(run.train.engine, world) == "fsdp2"
+    lean = assemble_lean(plan, prepared, folder) if cut else None
+    model = lean[0] if lean else assemble_model(plan, prepared, folder, device="cpu" if cut else None)
     check_prompts(run, prepared, model)
+    part_ways(execution["seed"], world.rank)
+    curve_of = curves_of(model, plan)
+    freeze(model, curve_of)
+    followed = {curve_of[name] for name, parameter in model.named_parameters() if parameter.requires_grad}
     settings = OptimizerSettings(
+        name=optimizer["name"],
         betas=tuple(optimizer["betas"]),
         eps=optimizer["eps"],
         weight_decay=optimizer["weight_decay"],
@@ -153,7 +250,7 @@ def _trainer(
     return Trainer(
         task=Task(
             updates=plan.updates,
-            curves=plan.all_groups(),
+            curves={name: curve for name, curve in plan.applied_curves().items() if name in followed},
             fingerprints=take_up.fingerprints(plan),
             phases=plan.phases,
             max_grad_norm=optimizer["max_grad_norm"],
@@ -164,10 +261,20 @@ def _trainer(
             layers_every=run.train.layers_every,
             checkpoint_every=run.checkpoint.every,
             keep=run.checkpoint.keep,
+            keep_best=run.checkpoint.keep_best,
         ),
         stage=assemble_stage(run, plan, prepared),
-        model=model,
-        optimizer=make_optimizer(model, settings),
+        engine=make_engine(
+            run.train.engine,
+            model,
+            lambda held: make_optimizer(held, settings, parameter_groups(held, settings, curve_of)),
+            device=execution["device"],
+            dtype=execution["dtype"],
+            world=world,
+            zero_stage=run.train.zero_stage,
+            offload=run.train.offload,
+            weights=lean[1] if lean else None,
+        ),
         folder=folder,
         progress=progress,
         signals=signals,
@@ -176,7 +283,7 @@ def _trainer(
 
 def _check_space(folder: RunFolder, trainer: Trainer) -> None:
     """Weights and two moments must fit on the disk, or training is not worth beginning."""
-    size = 3 * sum(p.numel() * p.element_size() for p in trainer.model.parameters())
+    size = 3 * sum(p.numel() * p.element_size() for p in trainer.engine.model.parameters() if p.requires_grad)
     try:
         checkpoint.check_space(folder.checkpoints, size)
     except SaveFailed as error:
@@ -185,11 +292,13 @@ def _check_space(folder: RunFolder, trainer: Trainer) -> None:
 
 def _begin(run: RunConfig, folder: RunFolder, plan: Plan, prepared: Prepared, trainer: Trainer) -> None:
     """Write what is known before the first update."""
+    if not trainer.engine.world.leads:
+        return
     records.write_json(folder.plan, plan.to_plain())
     if prepared.rejects is not None:
         shutil.copyfile(prepared.rejects, folder.path / "rejects.jsonl")
     _write_surroundings(run, folder)
-    trainer.event("start", update=0, updates=plan.updates, overrides=list(run.overrides))
+    trainer.history.event("start", update=0, updates=plan.updates, overrides=list(run.overrides))
 
 
 def _write_surroundings(run: RunConfig, folder: RunFolder) -> None:
@@ -202,11 +311,12 @@ def _write_surroundings(run: RunConfig, folder: RunFolder) -> None:
 
 def _go_on(run: RunConfig, folder: RunFolder, trainer: Trainer, newest: Checkpoint | None) -> None:
     """Put the run where it stood."""
-    _write_surroundings(run, folder)
+    if trainer.engine.world.leads:
+        _write_surroundings(run, folder)
     if newest is not None:
         trainer.restore(checkpoint.load(newest), newest.folder)
     counters = trainer.counters
-    trainer.event("resume", update=counters.update, batches=counters.batches)
+    trainer.history.event("resume", update=counters.update, batches=counters.batches)
     trainer.progress.say(
         Text(
             f"going on after update {counters.update} of {trainer.task.updates}.",
@@ -216,27 +326,44 @@ def _go_on(run: RunConfig, folder: RunFolder, trainer: Trainer, newest: Checkpoi
 
 
 def _how_to_go_on(run: RunConfig, trainer: Trainer) -> Text:
-    command = shlex.join(["huohou", "train", str(run.path or "run.yaml"), *run.overrides, "--resume"])
+    size = trainer.engine.world.size
+    overrides = [text for text in run.overrides if size == 1 or text != f"batch.gpus={size}"]
+    several = ["--nproc", str(size)] if size > 1 else []
+    command = shlex.join(["huohou", "train", str(run.path or "run.yaml"), *overrides, *several, "--resume"])
     saved = trainer.saved.name if trainer.saved else None
     en, zh = (f"{saved} is there", f"已有 {saved}") if saved else ("no checkpoint was written yet", "尚未写入检查点")
     return Text(f"stopped; {en}. Go on with: {command}", f"已停止；{zh}。继续：{command}")
 
 
-def _write_model(trainer: Trainer, folder: RunFolder, prepared: Prepared, progress: Progress) -> None:
-    assert isinstance(trainer.model, Llama)
-    try:
-        write_model(trainer.model, folder.model, prepared.tokenizer)
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise RunFailed(
-            f"the run is finished and saved in {trainer.saved}, but {folder.model} could not be written: {why}; "
-            f"--resume tries again.",
-            f"训练已完成并保存于 {trainer.saved}，但无法写入 {folder.model}：{why}；可用 --resume 重试。",
-        ) from error
+def _keep(
+    run: RunConfig, plan: Plan, trainer: Trainer, folder: RunFolder, prepared: Prepared, progress: Progress
+) -> None:
+    """Write what was trained; rank 0 does it, and the others wait as long as it takes."""
+    with trainer.engine.written() as model:
+        place = processes.first_rank_0("written", partial(_write, model, run, plan, prepared, folder, trainer))
+    if place is None:
+        return
     path = shlex.quote(str(folder.path))
+    what = Text("adapter", "适配器") if place.name == "adapter" else Text("model", "模型")
     progress.say(
         Text(
-            f"model: {folder.model}; a page about the run: huohou report {path}",
-            f"模型：{folder.model}；查看训练报告：huohou report {path}",
+            f"{what.en}: {place}; a page about the run: huohou report {path}",
+            f"{what.zh}：{place}；查看训练报告：huohou report {path}",
         )
     )
+
+
+def _write(
+    model: torch.nn.Module | None, run: RunConfig, plan: Plan, prepared: Prepared, folder: RunFolder, trainer: Trainer
+) -> Path | None:
+    if model is None:
+        return None
+    try:
+        return keep_result(model, run, plan, prepared, folder)
+    except OSError as error:
+        why, where = error.strerror or str(error), error.filename or folder.model
+        raise RunFailed(
+            f"the run is finished and saved in {trainer.saved}, but {where} could not be written: {why}; "
+            f"--resume tries again.",
+            f"训练已完成并保存于 {trainer.saved}，但无法写入 {where}：{why}；可用 --resume 重试。",
+        ) from error

@@ -13,6 +13,7 @@ from huohou.data.packing import Packed
 from huohou.data.token_cache import TokenCache
 from huohou.model import Llama, ModelConfig, build
 from huohou.stages.lm import NO_TARGET, LanguageModelling, Sampling
+from huohou.train.distributed import World
 
 VOCABULARY = 24
 END = 0
@@ -183,3 +184,18 @@ def test_samples_end_where_the_model_ends(model: Llama) -> None:
     long = stage(tokenizer=Letters(), sampling=Sampling(("abcdefghij",), new_tokens=10_000))
     assert len(long.samples(model, 1)[0]["text"]) <= 64 - 11
     assert stage().samples(model, 1) == []
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("index", [1, 3])
+def test_the_shares_of_all_processes_are_the_batch(size: int, index: int) -> None:
+    whole = stage()
+    batch = whole.batch(index)
+    parts = [stage(among=World(rank, size)) for rank in range(size)]
+    batches = [part.batch(index) for part in parts]
+    assert {(b.tokens, b.targets) for b in batches} == {(batch.tokens, batch.targets)}
+    assert np.array_equal(np.concatenate([b.arrays.inputs for b in batches]), batch.arrays.inputs)
+    assert len({len(list(p.micro_batches(b))) for p, b in zip(parts, batches, strict=True)}) == 1
+    for part, own in zip(parts, batches, strict=True):
+        learned = sum(int((micro.targets != NO_TARGET).sum()) for micro in part.micro_batches(own))
+        assert learned == int((own.arrays.targets != NO_TARGET).sum())

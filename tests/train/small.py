@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import torch
 from huohou.language import Text
 from huohou.records import RunFolder
 from huohou.train import checkpoint
+from huohou.train.distributed import ALONE, World
+from huohou.train.engines import make_engine
 from huohou.train.lock import RunLock
 from huohou.train.optim import OptimizerSettings, make_optimizer
 from huohou.train.progress import Progress
@@ -36,8 +39,9 @@ def rate(update: int) -> float:
 class Model(torch.nn.Module):
     """An embedding, a norm and a head that shares the embedding's weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, noise: float = 0.1) -> None:
         super().__init__()
+        self.noise = noise
         self.embed_tokens = torch.nn.Embedding(16, 8)
         self.layers = torch.nn.ModuleList([torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)])
         self.norm = torch.nn.LayerNorm(8)
@@ -49,7 +53,7 @@ class Model(torch.nn.Module):
         for layer in self.layers:
             hidden = hidden + torch.tanh(layer(hidden))
         # A little noise from the global generator: a run that does not restore it cannot be repeated.
-        hidden = torch.nn.functional.dropout(self.norm(hidden), 0.1, self.training)
+        hidden = torch.nn.functional.dropout(self.norm(hidden), self.noise, self.training)
         return self.lm_head(hidden)
 
 
@@ -117,11 +121,19 @@ class Silent(Progress):
         self.said.append(text.en)
 
 
-def small_trainer(folder: Path, stage: SmallStage | None = None, **task: Any) -> Any:
+def small_trainer(
+    folder: Path,
+    stage: SmallStage | None = None,
+    *,
+    engine: str = "auto",
+    world: World = ALONE,
+    noise: float = 0.1,
+    offload: bool = False,
+    **task: Any,
+) -> Any:
     """A trainer of :class:`Model` in ``folder``, at its beginning."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1)
-    model = Model()
     progress = Silent()
     settings: dict[str, Any] = {
         "updates": UPDATES,
@@ -130,12 +142,21 @@ def small_trainer(folder: Path, stage: SmallStage | None = None, **task: Any) ->
         "checkpoint_every": 5,
         "evaluate_every": 10,
         "keep": 2,
+        **task,
     }
+    made = make_engine(
+        engine,
+        Model(noise),
+        partial(make_optimizer, settings=OptimizerSettings()),
+        device="cpu",
+        dtype=settings.get("dtype", "float32"),
+        world=world,
+        offload=offload,
+    )
     return Trainer(
-        task=Task(**{**settings, **task}),
+        task=Task(**settings),
         stage=stage or SmallStage(),
-        model=model,
-        optimizer=make_optimizer(model, OptimizerSettings()),
+        engine=made,
         folder=RunFolder(folder),
         progress=progress,
         signals=Signals(progress.say),
@@ -153,7 +174,7 @@ def resume(trainer: Any) -> Any:
 
 def weights(trainer: Any) -> bytes:
     """Every bit of the model."""
-    return b"".join(parameter.detach().numpy().tobytes() for parameter in trainer.model.parameters())
+    return b"".join(parameter.detach().numpy().tobytes() for parameter in trainer.engine.model.parameters())
 
 
 if __name__ == "__main__":

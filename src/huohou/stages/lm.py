@@ -2,6 +2,7 @@
 
 A batch arrives as numpy arrays and becomes tensors here, one micro-batch at a time. The loss is a sum, never a mean,
 and the number of targets of the whole batch is known beforehand, so how a batch is split changes nothing but memory.
+Of several processes each computes its share of every batch, and all know the targets of the whole one.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from huohou.data.order import Order
-from huohou.data.packing import Packed
+from huohou.data.mixing import Source
+from huohou.data.order import Batches
 from huohou.data.packing import Sequence as Arrays
 from huohou.data.tokenizer import Tokenizer
-from huohou.model import Llama, generate
+from huohou.model import Foreign, Llama, generate
+from huohou.train import processes
+from huohou.train.distributed import World, rounds, share, world
 
 NO_TARGET = -100
 
@@ -35,12 +38,16 @@ class MicroBatch:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All sequences of one update. ``tokens``: input positions without padding; ``targets``: what the loss counts."""
+    """All sequences of one update. ``tokens``: input positions without padding; ``targets``: what the loss counts.
+
+    Both are of the whole batch, ``arrays`` are what this process computes, in ``rounds`` micro-batches.
+    """
 
     index: int
     arrays: Arrays
     tokens: int
     targets: int
+    rounds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +82,17 @@ class LanguageModelling:
 
     def __init__(
         self,
-        packed: Packed,
-        order: Order,
+        packed: Source,
+        order: Batches,
         *,
         micro_batch: int,
         device: torch.device | str = "cpu",
         whole: bool = False,
-        validation: Packed | None = None,
+        validation: Source | None = None,
         evaluate_sequences: int | None = None,
         tokenizer: Tokenizer | None = None,
         sampling: Sampling | None = None,
+        among: World | None = None,
     ) -> None:
         self._packed = packed
         self._order = order
@@ -95,19 +103,21 @@ class LanguageModelling:
         self._evaluate_sequences = evaluate_sequences
         self._tokenizer = tokenizer
         self._sampling = sampling or Sampling()
+        self._world = among or world()
 
     def batch(self, index: int) -> Batch:
         """Batch ``index`` (from 0) of the run; it depends on nothing but the order."""
         indices = self._order.batch(index)
         arrays = self._packed.batch(indices)
-        # Padding lies at the end of the last sequence and nowhere else.
-        padding = self._packed.padded * int(np.count_nonzero(indices == self._packed.count - 1))
         targets = int(np.count_nonzero(arrays.targets != NO_TARGET))
-        return Batch(index, arrays, arrays.inputs.size - padding, targets)
+        own = share(len(indices), self._world.rank, self._world.size)
+        tokens = arrays.inputs.size - self._packed.padding(indices)
+        count = rounds(len(indices), self._world.size, self._micro_batch)
+        return Batch(index, _rows(arrays, own), tokens, targets, count)
 
     def micro_batches(self, batch: Batch) -> Iterator[MicroBatch]:
-        """The batch in pieces of ``micro_batch`` sequences."""
-        yield from self._split(batch.arrays)
+        """This process's share of the batch in pieces of ``micro_batch`` sequences, as many on every process."""
+        yield from self._split(batch.arrays, batch.rounds)
 
     def loss(self, model: LossModel, micro: MicroBatch) -> torch.Tensor:
         """The sum of the losses, in nats, over the targets of one micro-batch: a scalar."""
@@ -120,19 +130,25 @@ class LanguageModelling:
         if packed is None or packed.count == 0:
             return None
         count = min(packed.count, self._evaluate_sequences or packed.count)
-        nats, targets = 0.0, 0
-        for first in range(0, count, self._micro_batch):
-            arrays = packed.batch(np.arange(first, min(first + self._micro_batch, count), dtype=np.int64))
+        nats, targets, size = 0.0, 0, 0
+        together = self._micro_batch * self._world.size
+        for first in range(0, count, together):
+            block = min(together, count - first)
+            own = share(block, self._world.rank, self._world.size)
+            indices = np.arange(first + own.start, first + own.stop, dtype=np.int64)
+            arrays = packed.batch(indices)
             targets += int(np.count_nonzero(arrays.targets != NO_TARGET))
-            nats += sum(float(self.loss(model, micro)) for micro in self._split(arrays))
-        size = sum(packed.target_bytes(i) for i in range(count))
-        bits = nats / math.log(2) / size if size else None
-        return {"loss": nats / max(targets, 1), "bits_per_byte": bits, "tokens": targets}
+            size += sum(packed.target_bytes(int(i)) for i in indices)
+            processes.mark(None, "evaluating")
+            nats += sum(float(self.loss(model, micro)) for micro in self._split(arrays, 1))
+        nats, all_targets, all_bytes = self._world.sums([nats, targets, size])
+        bits = nats / math.log(2) / all_bytes if all_bytes else None
+        return {"loss": nats / max(all_targets, 1), "bits_per_byte": bits, "tokens": int(all_targets)}
 
     def samples(self, model: torch.nn.Module, update: int) -> list[dict[str, str]]:
         """Text that the model writes after each prompt; the same model and update give the same text."""
         tokenizer, asked = self._tokenizer, self._sampling
-        if tokenizer is None or not asked.prompts or not isinstance(model, Llama):
+        if tokenizer is None or not asked.prompts or not isinstance(model, Llama | Foreign):
             return []
         # In the stream a document begins behind the end of another one.
         end = tokenizer.end_id
@@ -152,17 +168,28 @@ class LanguageModelling:
             for prompt, ids in zip(asked.prompts, written, strict=True)
         ]
 
-    def _split(self, arrays: Arrays) -> Iterator[MicroBatch]:
-        for first in range(0, len(arrays.inputs), self._micro_batch):
-            rows = slice(first, first + self._micro_batch)
+    def _split(self, arrays: Arrays, count: int) -> Iterator[MicroBatch]:
+        """``count`` micro-batches; one for which no sequence is left has a single row without targets."""
+        for first in range(0, count * self._micro_batch, self._micro_batch):
+            part = _rows(arrays, slice(first, first + self._micro_batch))
             yield MicroBatch(
-                inputs=self._tensor(arrays.inputs[rows], 0),
-                targets=self._tensor(arrays.targets[rows], NO_TARGET),
-                positions=None if arrays.positions is None else self._tensor(arrays.positions[rows], 0),
-                segments=None if arrays.segments is None else self._tensor(arrays.segments[rows], -1),
+                inputs=self._tensor(part.inputs, 0),
+                targets=self._tensor(part.targets, NO_TARGET),
+                positions=None if part.positions is None else self._tensor(part.positions, 0),
+                segments=None if part.segments is None else self._tensor(part.segments, -1),
             )
 
     def _tensor(self, rows: np.ndarray, padding: int) -> torch.Tensor:
-        if self._whole and len(rows) < self._micro_batch:
-            rows = np.pad(rows, ((0, self._micro_batch - len(rows)), (0, 0)), constant_values=padding)
+        least = self._micro_batch if self._whole else 1
+        if len(rows) < least:
+            rows = np.pad(rows, ((0, least - len(rows)), (0, 0)), constant_values=padding)
         return torch.from_numpy(rows.astype(np.int64)).to(self._device, non_blocking=True)
+
+
+def _rows(arrays: Arrays, rows: slice) -> Arrays:
+    return Arrays(
+        arrays.inputs[rows],
+        arrays.targets[rows],
+        None if arrays.positions is None else arrays.positions[rows],
+        None if arrays.segments is None else arrays.segments[rows],
+    )

@@ -2,6 +2,8 @@
 
 A checkpoint is written beside its place (``checkpoint-120.tmp-…``), every file flushed to the disk and hashed, the
 manifest written last, and then the folder is renamed. Readers believe manifests only (:mod:`huohou.train.manifest`).
+Where several processes train, each writes what it holds (:mod:`huohou.train.shards`) and tells rank 0 the hashes; they
+go from step to step together, so that what fails on one fails on all and leaves nothing behind.
 Tensors are safetensors, everything else is JSON: nothing here can execute anything when it is read.
 """
 
@@ -19,12 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from huohou.language import Text
+from huohou.train import shards
+from huohou.train.distributed import ALONE, World
 from huohou.train.manifest import NAME, FileEntry, Manifest, Position, Unusable, read_manifest, sha256_of, verify
+from huohou.train.state import Piece
 
 _STATE = "state.json"
 _OURS = re.compile(r"checkpoint-\d+")
@@ -37,8 +41,8 @@ class Snapshot:
     """All that a run needs to go on: named tensors by file, and plain data."""
 
     position: Position
-    tensors: Mapping[str, Mapping[str, torch.Tensor]]
-    """For each file (``model``, ``optimizer``, …) its tensors by name."""
+    tensors: Mapping[str, Mapping[str, Any]]
+    """For each part (``model``, ``optimizer``, …) its tensors by name, or what this process holds of them."""
     plain: Mapping[str, Any]
     plan: Mapping[str, str]
     """The plan's fingerprints, for the manifest."""
@@ -46,7 +50,8 @@ class Snapshot:
     @property
     def bytes(self) -> int:
         """About how much room it takes on the disk."""
-        return 65536 + sum(t.numel() * t.element_size() for file in self.tensors.values() for t in file.values())
+        held = (t.tensor if isinstance(t, Piece) else t for part in self.tensors.values() for t in part.values())
+        return 65536 + sum(t.numel() * t.element_size() for t in held)
 
 
 class SaveFailed(Exception):
@@ -90,7 +95,10 @@ class _Writing:
     folder: Path
     snapshot: Snapshot
     keep: int
+    keep_best: bool = False
+    world: World = ALONE
     files: dict[str, FileEntry] = field(default_factory=dict)
+    layout: shards.Layout = field(default_factory=dict)
     token: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @property
@@ -102,30 +110,65 @@ class _Writing:
         return self.place.with_name(f"{self.place.name}.tmp-{self.token}")
 
     def steps(self) -> list[Callable[[], None]]:
-        """What is done, in order."""
+        """What this process does, in order; as many steps on every rank."""
         files = [lambda name=name: self.write_tensors(name) for name in self.snapshot.tensors]
-        return [
-            self.make_folder,
-            *files,
-            self.write_plain,
-            self.write_manifest,
-            self.clear_place,
-            self.rename,
-            self.prune,
-        ]
+        rest = [self.write_plain, self.write_manifest, self.clear_place, self.rename, self.prune]
+        return [self.by_rank_0(self.make_folder), self.see_folder, *files, self.report, *map(self.by_rank_0, rest)]
+
+    def by_rank_0(self, step: Callable[[], None]) -> Callable[[], None]:
+        return step if self.world.leads else lambda: None
+
+    def together(self, step: Callable[[], None], size: int) -> None:
+        """Do one step; where any rank fails, all raise the same :class:`SaveFailed`."""
+        failed: SaveFailed | None = None
+        cause: Exception | None = None
+        try:
+            step()
+        except SaveFailed as error:
+            failed = error
+        except (OSError, SafetensorError) as error:
+            failed, cause = _save_failed(self.place, error, size), error
+        told = self.world.gather(failed.text.plain() if failed else None)
+        first = next((text for text in told if text is not None), None)
+        if first is not None:
+            raise SaveFailed(first["en"], first["zh"]) from cause
 
     def make_folder(self) -> None:
         self.beside.mkdir()
 
-    def write_tensors(self, name: str) -> None:
-        path = self.beside / f"{name}.safetensors"
-        tensors = {key: t.detach().cpu().contiguous() for key, t in self.snapshot.tensors[name].items()}
-        save_file(tensors, path)
-        self.finish(path)
+    def see_folder(self) -> None:
+        if not self.beside.is_dir():
+            raise SaveFailed(
+                f"rank {self.world.rank} does not see {self.beside}: the run folder must lie where all machines see "
+                f"it.",
+                f"进程 {self.world.rank} 看不到 {self.beside}：训练目录必须位于所有机器共享的位置。",
+            )
+
+    def write_tensors(self, part: str) -> None:
+        tensors = self.snapshot.tensors[part]
+        if not tensors:
+            return
+        name = shards.file_name(part, self.world.rank)
+        if entries := shards.layout_of(tensors):
+            self.layout[name] = entries
+        save_file(shards.contents(tensors), self.beside / name)
+        self.finish(self.beside / name)
+
+    def report(self) -> None:
+        """Rank 0 learns what the others wrote."""
+        told = self.world.gather([self.layout, {name: [e.bytes, e.sha256] for name, e in self.files.items()}])
+        for layout, files in told:
+            self.layout |= layout
+            self.files |= {name: FileEntry(*entry) for name, entry in files.items()}
 
     def write_plain(self) -> None:
-        path = self.beside / _STATE
-        text = json.dumps(self.snapshot.plain, ensure_ascii=False, indent=1, allow_nan=False)
+        self.write_json(_STATE, self.snapshot.plain)
+        if self.layout:
+            self.write_json(shards.LAYOUT, {"ranks": self.world.size, "files": self.layout})
+
+    def write_json(self, name: str, content: Any) -> None:
+        path = self.beside / name
+        text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8", newline="\n")
         self.finish(path)
 
@@ -152,30 +195,56 @@ class _Writing:
     def prune(self) -> None:
         # What somebody copied here under another name is theirs. A folder that cannot be removed now (open
         # elsewhere, on Windows) is tried again after the next save.
-        ours = [checkpoint.folder for checkpoint in _sorted(self.folder)[0] if _OURS.fullmatch(checkpoint.folder.name)]
-        for folder in ours[max(1, self.keep) :]:
-            with suppress(OSError):
-                _remove(folder)
+        ours = [found for found in _sorted(self.folder)[0] if _OURS.fullmatch(found.folder.name)]
+        kept = {found.folder for found in ours[: max(1, self.keep)]}
+        if self.keep_best and (best := _best(ours)) is not None:
+            kept.add(best.folder)
+        for found in ours:
+            if found.folder not in kept:
+                with suppress(OSError):
+                    _remove(found.folder)
 
 
-def save(folder: Path, snapshot: Snapshot, *, keep: int) -> Path:
+def save(folder: Path, snapshot: Snapshot, *, keep: int, keep_best: bool = False, world: World = ALONE) -> Path:
     """Write ``snapshot`` as a checkpoint inside ``folder`` and remove all but the ``keep`` newest; returns its path.
+
+    With ``keep_best`` the one with the lowest validation loss stays too. Every process of ``world`` calls it with
+    what it holds.
 
     Raises :class:`SaveFailed` where the disk refuses; then nothing of the attempt is left and older checkpoints are
     as they were.
     """
-    writing = _Writing(folder, snapshot, keep)
-    try:
+    writing = _Writing(folder, snapshot, keep, keep_best, world)
+    writing.token = world.of_rank_0(writing.token)
+    size = int(world.sums([snapshot.bytes])[0])
+
+    def begin() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        check_space(folder, snapshot.bytes)
-        for step in writing.steps():
-            step()
-    except BaseException as error:
+        check_space(folder, size)
+
+    try:
+        for step in (writing.by_rank_0(begin), *writing.steps()):
+            writing.together(step, size)
+    except BaseException:
         shutil.rmtree(writing.beside, ignore_errors=True)
-        if isinstance(error, OSError | SafetensorError):
-            raise _save_failed(writing.place, error, snapshot.bytes) from error
         raise
     return writing.place
+
+
+def validation_loss(found: Checkpoint) -> float | None:
+    """The validation loss that was measured after the very update of a checkpoint, if one was."""
+    try:
+        plain = json.loads((found.folder / _STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    loss = plain.get("validation") if isinstance(plain, dict) else None
+    return float(loss) if isinstance(loss, int | float) else None
+
+
+def _best(ours: list[Checkpoint]) -> Checkpoint | None:
+    """The one with the lowest validation loss; of equal ones the newest, which comes first."""
+    measured = [(loss, found) for found in ours if (loss := validation_loss(found)) is not None]
+    return min(measured, key=lambda pair: pair[0])[1] if measured else None
 
 
 def _save_failed(place: Path, error: OSError | SafetensorError, size: int) -> SaveFailed:
@@ -272,11 +341,40 @@ def clean(folder: Path) -> list[str]:
 
 
 def load(checkpoint: Checkpoint) -> Snapshot:
-    """Read a checkpoint that :func:`find` returned. The tensors are copies in memory, on the CPU."""
-    tensors = {
-        Path(name).stem: {key: tensor.clone() for key, tensor in load_file(checkpoint.folder / name).items()}
-        for name in checkpoint.manifest.files
-        if name.endswith(".safetensors")
-    }
+    """Open a checkpoint that :func:`find` returned. Its tensors are read when they are asked for, as copies."""
     plain = json.loads((checkpoint.folder / _STATE).read_text(encoding="utf-8"))
+    tensors = shards.open_parts(checkpoint.folder, iter(checkpoint.manifest.files))
     return Snapshot(checkpoint.manifest.position, tensors, plain, checkpoint.manifest.plan)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One folder among the checkpoints, for people to look at."""
+
+    folder: Path
+    checkpoint: Checkpoint | None
+    """With its manifest, where that can be trusted."""
+    problem: Text | None
+    """Why it cannot be used, if so."""
+    loss: float | None
+    """The validation loss measured after its update."""
+
+    @property
+    def bytes(self) -> int:
+        """Its size on the disk, by its manifest."""
+        return sum(e.bytes for e in self.checkpoint.manifest.files.values()) if self.checkpoint else 0
+
+
+def listing(folder: Path, *, every_byte: bool = False) -> list[Listed]:
+    """All checkpoints of a folder, oldest first, then what cannot be used; ``every_byte`` reads and hashes them."""
+    readable, unusable = _sorted(folder)
+    found: list[Listed] = []
+    for checkpoint in reversed(readable):
+        problem = None
+        if every_byte:
+            try:
+                verify(checkpoint.folder, checkpoint.manifest)
+            except Unusable as error:
+                problem = error.text
+        found.append(Listed(checkpoint.folder, checkpoint, problem, validation_loss(checkpoint)))
+    return [*found, *(Listed(error.folder, None, error.text, None) for error in unusable)]

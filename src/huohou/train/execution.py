@@ -36,6 +36,10 @@ class Wishes(Protocol):
     def threads(self) -> int | None: ...
     @property
     def deterministic(self) -> bool: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def zero_stage(self) -> int: ...
 
 
 def settle(wishes: Wishes, *, fused: bool | str, seed: int, seconds: float | None) -> dict[str, Any]:
@@ -43,17 +47,22 @@ def settle(wishes: Wishes, *, fused: bool | str, seed: int, seconds: float | Non
 
     Raises :class:`UserError` for a wish that this machine cannot grant.
     """
-    device = wishes.device if wishes.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(wishes)
     check_device(device, "train.device")
     return {
         "device": device,
         "dtype": _dtype(wishes.dtype, device),
-        "compile": _compile(wishes.compile, seconds),
+        "compile": _compile(wishes, seconds),
         "threads": wishes.threads or torch.get_num_threads(),
         "fused": True if fused == "auto" else bool(fused),
         "seed": seed,
         "deterministic": wishes.deterministic,
     }
+
+
+def device_of(wishes: Wishes) -> str:
+    """The device that the run file asks for; ``auto`` is a GPU where there is one."""
+    return wishes.device if wishes.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def check_device(device: str, where: str) -> None:
@@ -73,8 +82,19 @@ def _dtype(wish: str, device: str) -> str:
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
-def _compile(wish: bool | str, seconds: float | None) -> bool:
+def _compile(wishes: Wishes, seconds: float | None) -> bool:
     """``auto`` looks at the whole plan, never at what remains of it, so that resuming changes nothing."""
+    wish = wishes.compile
+    if wishes.engine == "deepspeed" and wishes.zero_stage == 3:
+        # DeepSpeed collects each module's weights by hooks, at every one of which a compiled layer is cut in two.
+        if wish is True:
+            raise UserError(
+                "train.compile is true, but with train.zero_stage 3 DeepSpeed's hooks cut every layer into pieces that "
+                "gain nothing: write compile: auto, or zero_stage: 2, or engine: fsdp2.",
+                "train.compile 为 true，但 train.zero_stage 为 3 时 DeepSpeed 的钩子会把每层切碎，编译没有好处："
+                "请写 compile: auto，或 zero_stage: 2，或 engine: fsdp2。",
+            )
+        return False
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")
     if wish == "auto":
         return compiler is not None and seconds is not None and seconds >= COMPILE_FROM_SECONDS
@@ -106,3 +126,11 @@ def prepare_process(execution: Mapping[str, Any]) -> None:
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
+
+
+def part_ways(seed: int, rank: int) -> None:
+    """Let every process draw other numbers from here on (dropout); rank 0 goes on as one process would."""
+    if rank:
+        torch.manual_seed(seed + rank)
+        random.seed(seed + rank)
+        np.random.seed((seed + rank) % 2**32)

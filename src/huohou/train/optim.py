@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from huohou.errors import RunFailed
+from huohou.train import optim_8bit
 
 MAIN = "all"
 """The name of the parameter group of a plan that has one curve for everything."""
@@ -19,8 +20,9 @@ MAIN = "all"
 
 @dataclass(frozen=True, slots=True)
 class OptimizerSettings:
-    """AdamW (Loshchilov and Hutter 2019) as the plan states it."""
+    """AdamW (Loshchilov and Hutter 2019) as the plan states it; ``name`` as in ``optimizer.name``."""
 
+    name: str = "adamw"
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.1
@@ -28,11 +30,20 @@ class OptimizerSettings:
     fused: bool = False
 
 
-def parameter_groups(model: torch.nn.Module, settings: OptimizerSettings, curve: str = MAIN) -> list[dict[str, object]]:
-    """Parameters that decay and parameters that do not: norms and biases (all that is not a matrix) never do.
+def freeze(model: torch.nn.Module, curve_of: Mapping[str, str | None]) -> None:
+    """Take the parameters that follow no curve (``None``) out of training, before an engine takes the model."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and curve_of[name] is None:
+            parameter.requires_grad_(False)
 
-    ``curve`` is the name of the plan's group whose curve these parameters follow. Embeddings are matrices and decay
-    unless ``decay_embeddings`` is false.
+
+def parameter_groups(
+    model: torch.nn.Module, settings: OptimizerSettings, curve_of: Mapping[str, str | None] | None = None
+) -> list[dict[str, object]]:
+    """Parameters that decay and parameters that do not, for each curve: norms and biases (no matrices) never decay.
+
+    ``curve_of`` names for every parameter the plan's curve that it follows (default: all of them the main one).
+    Embeddings are matrices and decay unless ``decay_embeddings`` is false.
     """
     embeddings = {
         id(parameter)
@@ -40,22 +51,28 @@ def parameter_groups(model: torch.nn.Module, settings: OptimizerSettings, curve:
         if isinstance(module, torch.nn.Embedding)
         for parameter in module.parameters(recurse=False)
     }
-    decayed: list[torch.nn.Parameter] = []
-    free: list[torch.nn.Parameter] = []
-    for parameter in model.parameters():
-        if parameter.requires_grad:
+    groups: dict[tuple[str, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        curve = MAIN if curve_of is None else curve_of[name]
+        if parameter.requires_grad and curve is not None:
             decays = parameter.dim() >= 2 and (settings.decay_embeddings or id(parameter) not in embeddings)
-            (decayed if decays else free).append(parameter)
-    groups = ((decayed, settings.weight_decay), (free, 0.0))
-    return [{"params": parameters, "weight_decay": decay, "curve": curve} for parameters, decay in groups if parameters]
+            groups.setdefault((curve, not decays), []).append(parameter)
+    return [
+        {"params": groups[curve, free], "weight_decay": 0.0 if free else settings.weight_decay, "curve": curve}
+        for curve, free in sorted(groups)
+    ]
 
 
 def make_optimizer(
     model: torch.nn.Module, settings: OptimizerSettings, groups: list[dict[str, object]] | None = None
 ) -> torch.optim.Optimizer:
     """AdamW over ``groups`` (default: all of the model's parameters). Its rate is 0 until one is written."""
+    if groups is None:
+        groups = parameter_groups(model, settings)
+    if settings.name in optim_8bit.NAMES:
+        return optim_8bit.make_8bit(groups, settings, paged=settings.name.startswith("paged"))
     return torch.optim.AdamW(
-        groups if groups is not None else parameter_groups(model, settings),  # pyright: ignore[reportArgumentType]
+        groups,  # pyright: ignore[reportArgumentType]
         lr=0.0,
         betas=settings.betas,
         eps=settings.eps,

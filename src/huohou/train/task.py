@@ -78,6 +78,8 @@ class Task:
     checkpoint_every: int | None = None
     """Updates between checkpoints; the last update always has one."""
     keep: int = 3
+    keep_best: bool = False
+    """Keep the checkpoint with the lowest validation loss besides the newest ones."""
 
 
 @dataclass(slots=True)
@@ -94,3 +96,5 @@ class Counters:
     """Updates skipped since the last one that was applied."""
     digest: str = applied.NOTHING
     seconds: float = 0.0
+    lowest: float | None = None
+    """The lowest validation loss so far."""

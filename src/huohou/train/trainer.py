@@ -8,26 +8,27 @@ was applied.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from huohou import records
 from huohou.errors import RunFailed
 from huohou.language import Text
 from huohou.records import RunFolder
-from huohou.train import applied, checkpoint, metrics, probes, state
+from huohou.train import applied, checkpoint, processes, state
 from huohou.train.checkpoint import SaveFailed, Snapshot
+from huohou.train.engine import Engine, Outcome
+from huohou.train.history import History
 from huohou.train.manifest import Position
 from huohou.train.optim import rates_of, set_rates
-from huohou.train.progress import Progress, Shown, one_line
+from huohou.train.progress import Progress, Shown
+from huohou.train.shards import PRIVATE
 from huohou.train.signals import Signals, Stopped
 from huohou.train.task import BatchLike, Counters, Stage, Task
 
@@ -49,19 +50,19 @@ class Trainer:
 
     task: Task
     stage: Stage
-    model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
+    engine: Engine
     folder: RunFolder
     progress: Progress
     signals: Signals
     counters: Counters = field(default_factory=Counters)
-    scaler: torch.amp.GradScaler | None = None
     saved: Path | None = None
     """The last good checkpoint, once there is one."""
+    history: History = field(init=False)
+    validation: float | None = None
+    """The validation loss after the update just applied, where it was measured."""
 
     def __post_init__(self) -> None:
-        if self.task.dtype == "float16" and self.scaler is None:
-            self.scaler = torch.amp.GradScaler(self.task.device)
+        self.history = History(self.folder, self.progress, self.engine.world)
 
     def run(self) -> Counters:
         """Train until every planned update was applied, then prove that they were."""
@@ -69,19 +70,16 @@ class Trainer:
         self.signals.begin()
         self.progress.begin(counters.update, task.updates, task.phases)
         try:
-            self.cut_metrics()
+            self.history.begin(counters.batches)
             while counters.update < task.updates:
+                processes.mark(counters.update + 1, "reading the batch")
                 line = self.attempt(self.stage.batch(counters.batches))
                 if not line["skipped"]:
                     self.look(line)
-                records.append(self.folder.metrics, line)
+                self.history.line(line)
                 if line["skipped"]:
                     self.check_patience()
-                if self.signals.save or (not line["skipped"] and self.due(task.checkpoint_every)):
-                    self.signals.save = False
-                    self.save()
-                if self.signals.stop is not None:
-                    self.stop(self.signals.stop)
+                self.answer(saving=not line["skipped"] and self.save_due(line))
             return self.finish()
         except OSError as error:
             raise self.disk_failed(error) from error
@@ -90,13 +88,22 @@ class Trainer:
         finally:
             self.progress.end()
 
+    def answer(self, *, saving: bool) -> None:
+        """Save and stop where it is time or anybody asked any of the processes for it; all do it together."""
+        stop, save = self.engine.world.largest([self.signals.stop or 0, self.signals.save])
+        if save or saving:
+            self.signals.save = False
+            self.save()
+        if stop:
+            self.stop(stop)
+
     def attempt(self, batch: BatchLike) -> dict[str, Any]:
         """Apply one update, or skip it; returns its line for the metrics."""
         counters, began = self.counters, time.monotonic()
         update = counters.update + 1
-        rates = set_rates(self.optimizer, applied.rates_at(self.task.curves, update))
-        loss, norm, gradients, norms = self.gradients(batch)
-        fault = self.fault(loss, norm)
+        rates = set_rates(self.engine.optimizer, applied.rates_at(self.task.curves, update))
+        found = self.gradients(batch)
+        loss, norm, fault = found.loss, found.norm, self.fault(found)
         line: dict[str, Any] = {
             "update": update,
             "rate": applied.plain(rates),
@@ -109,15 +116,15 @@ class Trainer:
         counters.batches += 1
         counters.tokens += batch.tokens
         if fault is None:
-            line["clipped"] = probes.clip(gradients, norm, self.task.max_grad_norm)
-            self.step()
-            used = rates_of(self.optimizer)
+            line["clipped"] = self.engine.clip(norm, self.task.max_grad_norm)
+            self.engine.step()
+            used = rates_of(self.engine.optimizer)
             line["rate"] = applied.plain(used)
             counters.update = update
             counters.in_a_row = 0
             counters.digest = applied.extend(counters.digest, used)
             if self.due(self.task.layers_every) or update == 1:
-                line["layers"] = probes.layer_norms(self.names(), norms)
+                line["layers"] = self.engine.layer_norms()
         else:
             self.skip(fault, batch, line)
         line["seconds"] = time.monotonic() - began
@@ -126,66 +133,48 @@ class Trainer:
             self.progress.show(Shown(update, loss, rates, norm, batch.tokens, line["seconds"]))
         return line
 
-    def gradients(self, batch: BatchLike) -> tuple[float, float, list[torch.Tensor], torch.Tensor]:
-        """Forward and backward over the micro-batches: mean loss, global norm, the gradients and their norms.
+    def gradients(self, batch: BatchLike) -> Outcome:
+        """Forward and backward over the micro-batches: the mean loss and the gradient norm of the whole batch.
 
         Every micro-batch's sum is divided by the targets of the whole batch, so that it does not matter into how
         many pieces of which sizes the batch is cut.
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        engine, update = self.engine, self.counters.update + 1
+        engine.begin()
         total = torch.zeros((), device=self.task.device)
         targets = max(1, batch.targets)
-        for micro in self.stage.micro_batches(batch):
-            with self.precision():
-                loss = self.stage.loss(self.model, micro) / targets
-            (self.scaler.scale(loss) if self.scaler else loss).backward()
-            total += loss.detach()
-        if self.scaler:
-            self.scaler.unscale_(self.optimizer)
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norms = probes.tensor_norms(gradients)
-        loss, norm = torch.stack((total, probes.global_norm(norms))).tolist()
-        return loss, norm, gradients, norms
+        micros = list(self.stage.micro_batches(batch))
+        for number, micro in enumerate(micros, start=1):
+            processes.mark(update, "computing")
+            total += engine.accumulate(partial(self._loss, micro, targets), last=number == len(micros))
+        processes.mark(update, "adding up gradients")
+        return engine.reduce(total)
 
-    def names(self) -> list[str]:
-        """The names of the parameters that have gradients, in the order of their norms."""
-        return [name for name, parameter in self.model.named_parameters() if parameter.grad is not None]
+    def _loss(self, micro: Any, targets: int, model: Any) -> torch.Tensor:
+        return self.stage.loss(model, micro) / targets
 
-    def precision(self) -> AbstractContextManager[object]:
-        """fp32 as it is; lower precisions by autocast, which keeps weights and sums in fp32."""
-        if self.task.dtype == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.task.device, dtype=getattr(torch, self.task.dtype))
-
-    def fault(self, loss: float, norm: float) -> _Fault | None:
+    def fault(self, found: Outcome) -> _Fault | None:
         """Why this update must not be applied, if so."""
-        if not math.isfinite(loss):
-            return _Fault(Text(f"the loss is {loss}", f"损失为 {loss}"))
-        if not math.isfinite(norm):
-            scale = self.scaler.get_scale() if self.scaler else 1.0
+        if not math.isfinite(found.loss):
+            return _Fault(Text(f"the loss is {found.loss}", f"损失为 {found.loss}"))
+        if not math.isfinite(found.norm):
+            scale = self.engine.scaler.scale if self.engine.scaler else 1.0
             if scale > 1.0:
                 return _Fault(Text(f"fp16 overflow at loss scale {scale:g}", f"损失缩放 {scale:g} 下 fp16 溢出"), True)
-            return _Fault(Text(f"the gradient norm is {norm}", f"梯度范数为 {norm}"))
+            return _Fault(Text(f"the gradient norm is {found.norm}", f"梯度范数为 {found.norm}"))
         return None
-
-    def step(self) -> None:
-        """Let the optimizer change the weights."""
-        if self.scaler:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
-            self.optimizer.step()
 
     def skip(self, fault: _Fault, batch: BatchLike, line: Mapping[str, Any]) -> None:
         """Leave the weights, the optimizer and the place on the curve as they are, and say so."""
-        if self.scaler:
-            self.scaler.update()
+        self.engine.skip()
         self.counters.skipped += 1
         if not fault.healing:
             self.counters.in_a_row += 1
         update, index = line["update"], batch.index
-        self.event("skip", update=update, batch=index, reason=fault.text.plain(), gradient_norm=line["gradient_norm"])
-        self.progress.say(
+        self.history.event(
+            "skip", update=update, batch=index, reason=fault.text.plain(), gradient_norm=line["gradient_norm"]
+        )
+        self.history.say(
             Text(
                 f"update {update} was skipped with batch {index}: {fault.text.en}; the next batch is tried.",
                 f"更新步 {update} 连同批 {index} 被跳过：{fault.text.zh}；将用下一批重试。",
@@ -198,7 +187,9 @@ class Trainer:
             return
         update = self.counters.update
         good = self.last_good()
-        self.event("failed", update=update, reason="not finite", checkpoint=str(self.saved) if self.saved else None)
+        self.history.event(
+            "failed", update=update, reason="not finite", checkpoint=str(self.saved) if self.saved else None
+        )
         raise RunFailed(
             f"{PATIENCE} updates in a row were not finite after update {update}: a lower peak or bfloat16 instead of "
             f"float16 may help; {good.en}.",
@@ -218,87 +209,93 @@ class Trainer:
 
     def look(self, line: dict[str, Any]) -> None:
         """Evaluate and sample where it is time."""
-        update = self.counters.update
+        update, engine = self.counters.update, self.engine
+        self.validation = None
         if self.due(self.task.evaluate_every):
-            with self.precision(), _evaluating(self.model):
-                result = self.stage.evaluate(self.model)
+            processes.mark(update, "evaluating")
+            with engine.looking():
+                result = engine.apply(self.stage.evaluate)
             if result is not None:
+                self.validation = result["loss"]
                 line["evaluation"] = result
-                self.event("evaluation", update=update, **result)
-                self.progress.say(_evaluation_text(update, result))
+                self.history.evaluated(update, result)
         if self.due(self.task.sample_every):
-            with self.precision(), _evaluating(self.model):
-                samples = self.stage.samples(self.model, update)
+            processes.mark(update, "sampling")
+            with engine.looking(whole=True):
+                samples = self.stage.samples(engine.model, update)
             for sample in samples:
-                self.event("sample", update=update, **sample)
-                said = one_line(f"{sample['prompt']}│{sample['text']}")
-                self.progress.say(Text(f"sample after update {update}: {said}", f"更新步 {update} 后的样例：{said}"))
+                self.history.sampled(update, sample)
+
+    def save_due(self, line: Mapping[str, Any]) -> bool:
+        """Whether the update just applied is to be kept: by the cadence, or as the best so far."""
+        lowest, counters = self.validation, self.counters
+        best = lowest is not None and (counters.lowest is None or lowest < counters.lowest)
+        if best:
+            counters.lowest = lowest
+        return self.due(self.task.checkpoint_every) or (best and self.task.keep_best)
 
     def save(self, *, last: bool = False) -> None:
         """Write a checkpoint. A disk that refuses one in the middle is reported, and tried again the next time."""
         try:
-            metrics.flush(self.folder.metrics)
-            self.saved = checkpoint.save(self.folder.checkpoints, self.snapshot(), keep=self.task.keep)
+            processes.mark(self.counters.update, "saving")
+            self.history.flush()
+            self.saved = checkpoint.save(
+                self.folder.checkpoints,
+                self.snapshot(),
+                keep=self.task.keep,
+                keep_best=self.task.keep_best,
+                world=self.engine.world,
+            )
         except SaveFailed as error:
             good = self.last_good()
             if last:
                 raise RunFailed(f"{error.text.en} {_sentence(good.en)}.", f"{error.text.zh}{good.zh}。") from error
-            self.event("checkpoint failed", update=self.counters.update, reason=error.text.plain())
-            self.progress.say(
+            self.history.event("checkpoint failed", update=self.counters.update, reason=error.text.plain())
+            self.history.say(
                 Text(
                     f"NO CHECKPOINT was written after update {self.counters.update}, the run goes on: {error.text.en}",
                     f"更新步 {self.counters.update} 之后未能写入检查点，训练继续：{error.text.zh}",
                 )
             )
         else:
-            self.event("checkpoint", update=self.counters.update, path=f"checkpoints/{self.saved.name}")
+            self.history.event("checkpoint", update=self.counters.update, path=f"checkpoints/{self.saved.name}")
 
     def snapshot(self) -> Snapshot:
-        """Everything that the rest of the run depends on."""
+        """Everything that the rest of the run depends on, as far as this process holds it."""
         random_tensors, random_plain = state.random_state()
+        engine, counters = self.engine, self.counters
         return Snapshot(
-            position=Position(self.counters.update, self.counters.batches, self.counters.tokens),
-            tensors={
-                "model": state.model_tensors(self.model),
-                "optimizer": state.optimizer_tensors(self.optimizer, self.model),
-                "random": random_tensors,
-            },
+            position=Position(counters.update, counters.batches, counters.tokens),
+            tensors={**engine.pieces(), PRIVATE: random_tensors},
             plain={
-                "counters": asdict(self.counters),
+                "counters": asdict(counters),
                 "random": random_plain,
-                "scaler": self.scaler.state_dict() if self.scaler else None,
+                "ranks": engine.world.gather(random_plain)[1:],
+                "scaler": engine.scaler.plain() if engine.scaler else None,
+                "validation": self.validation,
+                "engine": {"name": engine.name, "processes": engine.world.size},
             },
             plan=self.task.fingerprints,
         )
 
     def restore(self, snapshot: Snapshot, place: Path) -> None:
-        """Stand where the snapshot was taken."""
-        state.load_model(self.model, snapshot.tensors["model"])
-        state.load_optimizer(self.optimizer, self.model, snapshot.tensors["optimizer"])
-        state.load_random(snapshot.tensors["random"], snapshot.plain["random"])
-        if self.scaler and snapshot.plain["scaler"]:
-            self.scaler.load_state_dict(snapshot.plain["scaler"])
-        self.counters = Counters(**snapshot.plain["counters"])
+        """Stand where the snapshot was taken, whatever number of processes took it."""
+        engine, plain, rank = self.engine, snapshot.plain, self.engine.world.rank
+        engine.restore(*(state.source(snapshot.tensors.get(part, {})) for part in ("model", "optimizer")))
+        drawn = [plain["random"], *plain.get("ranks", [])]
+        if rank < len(drawn):
+            state.load_random(snapshot.tensors[f"{PRIVATE}.{rank}" if rank else PRIVATE], drawn[rank])
+        if engine.scaler and plain["scaler"]:
+            engine.scaler.restore(plain["scaler"])
+        self.counters = Counters(**plain["counters"])
         self.saved = place
-
-    def cut_metrics(self) -> None:
-        """Drop the lines of updates that were made after the state in which this run begins: they are made again."""
-        lines = metrics.cut(self.folder.metrics, self.counters.batches)
-        if lines < self.counters.batches:
-            missing = self.counters.batches - lines
-            self.progress.say(
-                Text(
-                    f"{self.folder.metrics} lacks {missing} lines from before the checkpoint; the run itself is whole.",
-                    f"{self.folder.metrics} 缺少检查点之前的 {missing} 行；训练本身完整。",
-                )
-            )
 
     def stop(self, status: int) -> None:
         """Save and leave, because somebody asked for it."""
         if self.counters.update == self.task.updates:
             return
         self.save(last=True)
-        self.event("stop", update=self.counters.update, status=status)
+        self.history.event("stop", update=self.counters.update, status=status)
         raise Stopped(status)
 
     def finish(self) -> Counters:
@@ -315,16 +312,10 @@ class Trainer:
                 f"planned != applied：共读 {counters.batches} 批，"
                 f"而更新 {counters.update} 次、跳过 {counters.skipped} 次。",
             )
-        told = [e["event"] for e in records.read(self.folder.events) if e["event"] in ("start", "resume", "end")]
-        if told[-1:] != ["end"]:
-            self.event("end", update=counters.update, skipped=counters.skipped, batches=counters.batches)
+        self.history.ended(update=counters.update, skipped=counters.skipped, batches=counters.batches)
         self.progress.end()
-        self.progress.say(proof(counters, task.updates))
+        self.history.say(proof(counters, task.updates))
         return counters
-
-    def event(self, event: str, *, update: int, **values: Any) -> None:
-        """One line in the run's history."""
-        records.append(self.folder.events, {"event": event, "update": update, "time": metrics.now(), **values})
 
     def disk_failed(self, error: OSError) -> RunFailed:
         """The sentence for a disk that refused something without which the run cannot go on."""
@@ -356,22 +347,3 @@ def proof(counters: Counters, updates: int) -> Text:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _evaluation_text(update: int, result: Mapping[str, Any]) -> Text:
-    bits = result.get("bits_per_byte")
-    en = f"evaluation after update {update}: loss {result['loss']:.4f}"
-    zh = f"更新步 {update} 后的评估：损失 {result['loss']:.4f}"
-    if bits is not None:
-        en, zh = f"{en}, {bits:.4f} bits per byte", f"{zh}，每字节 {bits:.4f} 比特"
-    return Text(f"{en}.", f"{zh}。")
-
-
-@contextlib.contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
