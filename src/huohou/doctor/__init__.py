@@ -1,0 +1,1 @@
+"""What this machine can do, and what it cannot and why. Needs no torch and asks nothing of the network."""
