@@ -8,10 +8,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-all check format lint types docs bench clean
+.PHONY: demo pipeline test test-all check format lint types docs bench clean
 
 demo: $(VENV)/.train
 	$(BIN)/huohou demo
+
+pipeline: $(VENV)/.lora
+	$(BIN)/python examples/pipeline.py
 
 test: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(PYTEST)
@@ -20,14 +23,14 @@ test-all: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(PYTEST) -m "not gpu"
 
 check: $(VENV)/.dev
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks examples faults
+	$(BIN)/ruff check src tests benchmarks examples faults
 	$(BIN)/pyright
 	OMP_NUM_THREADS=1 $(PYTEST) -m "not slow and not external and not gpu and not heavy"
 
 format: $(VENV)/.dev
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks examples faults
+	$(BIN)/ruff check --fix src tests benchmarks examples faults
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m huohou.config.reference docs
@@ -37,7 +40,7 @@ bench: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) build dist runs .pytest_cache .ruff_cache .hypothesis
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks examples faults -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first: a package that depends on torch would otherwise choose its build.
 $(VENV)/.torch:
@@ -50,6 +53,11 @@ $(VENV)/.train: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable ".[train,png]"
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.train pyproject.toml
-	$(PIP) --editable ".[dev]"
+$(VENV)/.lora: $(VENV)/.train pyproject.toml
+	$(PIP) --editable ".[all]"
+	@touch $@
+
+# DeepSpeed builds its operators when they are first used, and not while it is installed.
+$(VENV)/.dev: $(VENV)/.lora pyproject.toml
+	DS_BUILD_OPS=0 $(PIP) --editable ".[dev]"
 	@touch $@
