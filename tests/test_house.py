@@ -19,7 +19,7 @@ FLOORS: list[list[str]] = [
     ["schedule"],
     ["config", "data"],
     ["plan"],
-    ["report"],
+    ["report", "audit"],
     # The torch line.
     ["model", "train.lower"],
     ["stages", "evaluate", "chat"],

@@ -15,8 +15,13 @@ VERBS = {
     "plan": Text("say what a run will do, before anything is spent", "在花费任何资源之前，说明训练会做什么"),
     "train": Text("train, and apply exactly the planned rates", "训练，并严格使用计划中的学习率"),
     "report": Text("turn run folders into one page", "把训练目录变成一个页面"),
+    "checkpoint": Text("list and verify a run's checkpoints", "列出并校验训练的检查点"),
     "tokenizer": Text("train or measure a Chinese tokenizer", "训练或测量中文分词器"),
     "data": Text("look at data as the training will read it", "按训练读取的方式查看数据"),
+    "export": Text("merge adapters and write a Hugging Face folder", "合并适配器，写出 Hugging Face 文件夹"),
+    "chat": Text("talk to a model", "与模型对话"),
+    "eval": Text("score a model: perplexity, multiple choice, questions", "给模型打分：困惑度、选择题、问答"),
+    "doctor": Text("say what this machine can do, and why not the rest", "说明本机能做什么，不能做的又是为什么"),
     "demo": Text(
         "train a small model twice, with and without warmup, and compare", "训练两次小模型（有预热和无预热）并比较"
     ),
@@ -84,7 +89,8 @@ def run(arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"huohou.cli.{verb}")
     parser = Parser(prog=f"huohou {verb}", description=str(module.HELP))
     module.arguments(parser)
-    return module.run(parser.parse(dashes(rest)))
+    parse = getattr(module, "parse", None)
+    return module.run(parser.parse(dashes(rest)) if parse is None else parse(parser, rest))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,6 +117,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe has seen enough; pointing stdout elsewhere keeps the interpreter's exit quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except UnicodeEncodeError as error:
+        if error.encoding != sys.getfilesystemencoding():
+            raise
+        character, encoding = error.object[error.start], error.encoding
+        text = Text(
+            f"{character} cannot be in the name of a file where names are {encoding}: set PYTHONUTF8=1, or a UTF-8 "
+            f"locale such as LC_ALL=C.UTF-8.",
+            f"文件名编码为 {encoding} 时，文件名中不能有 {character}：请设置 PYTHONUTF8=1，"
+            f"或使用 UTF-8 语言环境，例如 LC_ALL=C.UTF-8。",
+        )
+        print(f"huohou: {text}", file=sys.stderr)
+        return EXIT_MISTAKE
     except OSError as error:
         text = Text(
             f"{error.filename or ''}: {error.strerror or error}", f"{error.filename or ''}：{error.strerror or error}"
