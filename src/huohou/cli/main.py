@@ -21,6 +21,7 @@ VERBS = {
     "export": Text("merge adapters and write a Hugging Face folder", "合并适配器，写出 Hugging Face 文件夹"),
     "chat": Text("talk to a model", "与模型对话"),
     "eval": Text("score a model: perplexity, multiple choice, questions", "给模型打分：困惑度、选择题、问答"),
+    "audit": Text("say which rates another framework's configuration applies", "说明其他框架的配置实际使用的学习率"),
     "doctor": Text("say what this machine can do, and why not the rest", "说明本机能做什么，不能做的又是为什么"),
     "demo": Text(
         "train a small model twice, with and without warmup, and compare", "训练两次小模型（有预热和无预热）并比较"

@@ -13,6 +13,7 @@ from huohou.language import Text
 from huohou.units import whole
 
 if TYPE_CHECKING:
+    from huohou.config import RunConfig
     from huohou.data.dialogue import Dialogue
     from huohou.data.dialogue_cache import DialogueSettings
     from huohou.data.tokenizer import Tokenizer
@@ -77,6 +78,16 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _of_the_model(run: RunConfig) -> str | None:
+    """The folder of the model that the run goes on from, which holds its tokenizer; none for a new model."""
+    if run.model.path is None:
+        return None
+    from huohou.plan.base import base_of
+
+    base = base_of(run)
+    return run.model.path if base is None else str(base.folder)
+
+
 def _tokenizer(path: str | None) -> Tokenizer | None:
     from huohou.data.tokenizer import Tokenizer
 
@@ -108,7 +119,7 @@ def _show_run(options: argparse.Namespace, screen: _Screen) -> None:
     from huohou.plan.dialogues import dialogue_settings
 
     run = load_run(options.files[0], [])
-    tokenizer = _tokenizer(options.tokenizer or run.tokenizer.path or run.model.path)
+    tokenizer = _tokenizer(options.tokenizer or run.tokenizer.path or _of_the_model(run))
     for reading in readings(run):
         if reading.name:
             screen.line(Text(f"{reading.name}:", f"{reading.name}："))

@@ -75,13 +75,19 @@ def check_space(folder: Path, size: int) -> None:
     needed, free = space_needed(size), shutil.disk_usage(_existing(folder)).free
     if free < needed:
         raise SaveFailed(
-            f"not enough space for a checkpoint in {folder}: {_size(needed)} needed, {_size(free)} free.",
-            f"磁盘空间不足，无法在 {folder} 写检查点：需要 {_size(needed)}，剩余 {_size(free)}。",
+            f"not enough space for a checkpoint in {folder}: {_short(needed, free).en}.",
+            f"磁盘空间不足，无法在 {folder} 写检查点：{_short(needed, free).zh}。",
         )
 
 
 def _existing(folder: Path) -> Path:
     return next(p for p in (folder, *folder.parents, Path()) if p.exists())
+
+
+def _short(needed: int, free: int) -> Text:
+    """How much is asked for, how much there is, and what is missing."""
+    asked, there, missing = _size(needed), _size(free), _size(max(0, needed - free))
+    return Text(f"{asked} needed, {there} free, {missing} missing", f"需要 {asked}，剩余 {there}，还差 {missing}")
 
 
 def _size(count: int) -> str:
@@ -253,8 +259,8 @@ def _save_failed(place: Path, error: OSError | SafetensorError, size: int) -> Sa
     if full:
         free = shutil.disk_usage(_existing(place)).free
         return SaveFailed(
-            f"the disk is full: {place} could not be written ({_size(space_needed(size))} needed, {_size(free)} free).",
-            f"磁盘空间不足：无法写入 {place}（需要 {_size(space_needed(size))}，剩余 {_size(free)}）。",
+            f"the disk is full: {place} could not be written ({_short(space_needed(size), free).en}).",
+            f"磁盘空间不足：无法写入 {place}（{_short(space_needed(size), free).zh}）。",
         )
     reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     return SaveFailed(f"{place} could not be written: {reason}.", f"无法写入 {place}：{reason}。")

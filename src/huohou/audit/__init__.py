@@ -1,0 +1,1 @@
+"""What other frameworks really do with a learning rate, and what is wrong with it."""

@@ -1,0 +1,104 @@
+"""Many files at once: every configuration of a folder, and a table of what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from huohou.audit.dialects.all import recognise
+from huohou.audit.document import Document
+from huohou.audit.examine import Audit, examine
+from huohou.audit.reading import Given
+from huohou.audit.source import read_source
+from huohou.errors import UserError
+from huohou.language import Text
+
+ENDINGS = (".yaml", ".yml", ".json", ".jsonc", ".toml", ".py", ".ipynb", ".sh", ".bash", ".slurm", ".sbatch")
+"""Files that may hold a configuration."""
+_PASSED_OVER = {"node_modules", "__pycache__", "site-packages", "venv"}
+
+
+@dataclass(slots=True)
+class Several:
+    """What was found in several sources.
+
+    Attributes:
+        audits: Those that train something, in the order of their names.
+        errors: Files that look like a training and could not be understood, with the sentence.
+        others: How many files configure no training.
+    """
+
+    audits: list[Audit] = field(default_factory=list[Audit])
+    errors: list[tuple[str, Text]] = field(default_factory=list[tuple[str, Text]])
+    others: int = 0
+
+
+def audit_all(paths: list[str], given: Given, dialect: str | None) -> Several:
+    """Audit every file and every file in every folder; one that configures no training is only counted."""
+    found = Several()
+    for path in paths:
+        folder = Path(path).is_dir()
+        for name in files_below(path) if folder else [path]:
+            _one(name, given, dialect, found, told=not folder)
+    return found
+
+
+def _one(name: str, given: Given, dialect: str | None, found: Several, *, told: bool) -> None:
+    try:
+        document = Document(read_source(name))
+        if not told and dialect is None and recognise(document) is None:
+            found.others += 1
+            return
+        audit = examine(document, given, dialect=dialect)
+    except UserError as error:
+        found.errors.append((name, error.text))
+        return
+    found.audits.append(audit)
+
+
+def files_below(folder: str) -> Iterator[str]:
+    """The files of a folder tree that may hold a configuration, in the order of their names; hidden ones are not."""
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _PASSED_OVER)
+        for name in sorted(names):
+            if name.lower().endswith(ENDINGS) and not name.startswith("."):
+                yield str(Path(here) / name)
+
+
+def table(found: Several) -> str:
+    """One line a file: its dialect, T, W, peak, and the number of findings of each severity."""
+    head = [
+        str(Text("file", "文件")), str(Text("dialect", "框架")), "T", "W", str(Text("peak", "峰值")),
+        str(Text("errors", "错误")), str(Text("warnings", "警告")), str(Text("notes", "提示")),
+    ]  # fmt: skip
+    rows = [head, *(_row(audit) for audit in found.audits)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"{name}: {text}" for name, text in found.errors]
+    lines.append(
+        str(
+            Text(
+                f"{len(found.audits)} files train something, {len(found.errors)} were not understood, "
+                f"{found.others} others.",
+                f"{len(found.audits)} 个文件配置了训练，{len(found.errors)} 个无法读懂，其他 {found.others} 个。",
+            )
+        )
+    )
+    return "\n".join(lines)
+
+
+def _row(audit: Audit) -> list[str]:
+    curves = [role for reading in audit.readings for role in reading.roles]
+    several = f" +{len(curves) - 1}" if len(curves) > 1 else ""
+    counts = [sum(each.severity == severity for each in audit.findings) for severity in ("error", "warning", "note")]
+    first = curves[0] if curves else None
+    return [
+        audit.document.source.name,
+        audit.dialect,
+        "?" if first is None else f"{first.applied.updates}{several}",
+        "?" if first is None else f"{first.warmup:g}",
+        "?" if first is None else f"{first.applied.peak:g}",
+        *map(str, counts),
+    ]

@@ -1,0 +1,56 @@
+"""All rules, by their names."""
+
+from __future__ import annotations
+
+from huohou.audit.rules import (
+    accelerate_steps_per_process,
+    both_warmup_words,
+    command_cut_short,
+    decay_not_finished,
+    deepspeed_default_peak,
+    deepspeed_log_warmup,
+    fraction_of_the_decay,
+    no_warmup,
+    one_becomes_two,
+    peak_never_reached,
+    phases_do_not_fit,
+    rate_below_zero,
+    rate_is_not_a_number,
+    ratio_rounds_up_by_rounding_error,
+    rises_after_its_end,
+    scheduler_argument_not_taken,
+    two_schedulers,
+    updates_at_zero,
+    warmup_ignored,
+    warmup_not_shorter_than_run,
+    warmup_ratio_removed,
+    warmup_share_on_old_version,
+    warmup_steps_one,
+)
+from huohou.audit.rules.base import Rule
+
+RULES: tuple[Rule, ...] = (
+    accelerate_steps_per_process.RULE,
+    both_warmup_words.RULE,
+    command_cut_short.RULE,
+    decay_not_finished.RULE,
+    deepspeed_default_peak.RULE,
+    deepspeed_log_warmup.RULE,
+    fraction_of_the_decay.RULE,
+    no_warmup.RULE,
+    one_becomes_two.RULE,
+    peak_never_reached.RULE,
+    phases_do_not_fit.RULE,
+    rate_below_zero.RULE,
+    rate_is_not_a_number.RULE,
+    ratio_rounds_up_by_rounding_error.RULE,
+    rises_after_its_end.RULE,
+    scheduler_argument_not_taken.RULE,
+    two_schedulers.RULE,
+    updates_at_zero.RULE,
+    warmup_ignored.RULE,
+    warmup_not_shorter_than_run.RULE,
+    warmup_ratio_removed.RULE,
+    warmup_share_on_old_version.RULE,
+    warmup_steps_one.RULE,
+)

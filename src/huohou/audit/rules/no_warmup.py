@@ -1,0 +1,52 @@
+"""The first update of a fresh Adam uses the peak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from huohou.audit.reading import Reading
+from huohou.audit.rules.base import Found, Rule
+from huohou.audit.rules.examples import trainer
+from huohou.language import Text
+
+_DECAYING = (
+    "linear", "cosine", "cosine_with_min_lr", "cosine_with_restarts", "polynomial", "cosine_warmup_with_min_lr",
+    "warmup_stable_decay",
+)  # fmt: skip
+
+
+def check(reading: Reading) -> Iterator[Found]:
+    """W = 0 in a schedule that could warm up."""
+    if reading.facts.get("family") != "transformers" or reading.facts.get("scheduler") not in _DECAYING:
+        return
+    if reading.facts.get("warmup_steps") or reading.facts.get("warmup_ratio"):
+        return
+    for role in reading.roles:
+        if role.warmup > 0 or role.applied.updates < 2 or reading.facts.get("deepspeed_scheduler"):
+            continue
+        yield Found(
+            reading.settings.find("warmup_steps", "num_warmup_steps", "warmup_ratio", "learning_rate"),
+            Text(
+                f"there is no warmup: update 1 uses the peak {role.applied.peak:g} with moments from one batch.",
+                f"没有预热：第 1 步就以峰值 {role.applied.peak:g} 更新，而动量只来自一个批次。",
+            ),
+            Text("warm up over 3 to 5 % of the run.", "用全程的 3 % 到 5 % 预热。"),
+        )
+
+
+RULE = Rule(
+    id="no-warmup",
+    severity="note",
+    title=Text("There is no warmup.", "没有预热。"),
+    why=Text(
+        "The first updates of Adam are as large as the learning rate whatever the gradients are, since its "
+        "second moments "
+        "are estimated from one batch. Frameworks whose default is 0 make this choice for the user.",
+        "Adam 的二阶矩最初只由一个批次估计，因此前几步的大小就等于学习率，与梯度无关。默认不预热的框架替用户做了"
+        "这个选择。",
+    ),
+    victims=("jingyaogong/minimind", "hiyouga/LLaMA-Factory #512"),
+    check=check,
+    bad=(trainer(warmup_steps=None),),
+    good=(trainer(),),
+)

@@ -1,0 +1,60 @@
+"""The rates that real DeepSpeed-Chat runs logged, from launch scripts of the kind that made them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from huohou.audit.document import Document
+from huohou.audit.examine import examine
+from huohou.audit.reading import Given
+from huohou.audit.source import Source
+
+LAUNCH = """#!/bin/bash
+OUTPUT=$1
+ZERO_STAGE=$2
+if [ "$ZERO_STAGE" == "" ]; then
+    ZERO_STAGE=2
+fi
+mkdir -p $OUTPUT
+deepspeed main.py \\
+   --data_path Dahoas/rm-static \\
+   --data_split 2,4,4 \\
+   --model_name_or_path facebook/opt-1.3b \\
+   --per_device_train_batch_size 8 \\
+   --learning_rate {rate} \\
+   --weight_decay 0. \\
+   --num_train_epochs {epochs} \\
+   --gradient_accumulation_steps 1 \\
+   --lr_scheduler_type cosine \\
+   --num_warmup_steps 0 \\
+   --seed 1234 \\
+   --zero_stage $ZERO_STAGE {more} \\
+   --deepspeed \\
+   --output_dir $OUTPUT &> $OUTPUT/training.log
+"""
+
+
+@pytest.mark.external
+@pytest.mark.parametrize(
+    ("name", "rate", "epochs", "more", "updates"),
+    [
+        ("deepspeed_chat_step1_sft.csv", "9.65e-6", 16, "", 7360),
+        ("deepspeed_chat_step2_reward.csv", "5e-5", 5, "--num_padding_at_beginning 1", 1840),
+    ],
+)
+def test_logged_rates(shared_data: Path, name: str, rate: str, epochs: int, more: str, updates: int) -> None:
+    text = LAUNCH.format(rate=rate, epochs=epochs, more=more)
+    audit = examine(Document(Source("run.sh", text, Path("run.sh"))), Given(updates=updates))
+    (reading,) = audit.readings
+    (role,) = reading.roles
+    assert role.applied.updates == updates and role.warmup == 0
+    with open(shared_data / "lr_oracles" / name, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 100
+    for row in rows:
+        # The rate was read after the step: it is the one of the next update; a skipped update moves nothing.
+        after = int(row["update"]) - int(row["skipped_updates"]) + 1
+        assert role.applied.rate(after) == pytest.approx(float(row["lr_logged_after_update"]), rel=1e-12, abs=0)
