@@ -97,10 +97,10 @@ def embedded(pipeline: Pipeline, questions: int) -> None:
         "--output", RUNS / "tokenizer",
     )  # fmt: skip
     run("plan", "configs/pipeline/continue.yaml")
-    pipeline.train("continue", updates=500)
+    pipeline.train("continue", updates=900)
     pipeline.score("continue", RUNS / "continue", "--questions", questions)
     run("data", "show", "configs/pipeline/sft.yaml", "-n", 1)
-    pipeline.train("sft", updates=400)
+    pipeline.train("sft", updates=300)
     run("export", RUNS / "sft", "--output", RUNS / "model")
     run("chat", RUNS / "model", "--greedy", "--max-tokens", 40, "--once", "七加八等于多少？")
     pipeline.score("sft", RUNS / "model", "--questions", questions, "--chat")
@@ -144,7 +144,7 @@ def real(pipeline: Pipeline, folder: Path) -> None:
     samples = (
         f"data={{train: [{files}], validation: 2%, template: minimind, sequence_length: 256, nothing_to_learn: skip}}"
     )
-    pipeline.train("sft", samples, updates=300)
+    pipeline.train("sft", samples, "lora.rows=all", updates=300)
     run("export", RUNS / "sft", "--output", RUNS / "model")
     run("chat", RUNS / "model", "--greedy", "--max-tokens", 40, "--once", "请介绍一下人工智能。")
     pipeline.held_out("sft", RUNS / "model")
