@@ -1,8 +1,8 @@
 """Dialogues of the embedded corpus: its questions asked and answered, people introduced, stories told and gone on with.
 
 Problems and passages of one split are never met in the other, no wording of a question about facts or common knowledge
-is in both, and none of the first :data:`SCORED` problems and passages that models are scored with is in either. Facts and
-common knowledge are taught here as they are in the documents, so those of the scored questions may be met in training.
+is in both, and of the first :data:`SCORED` questions that models are scored with no problem or passage is in either.
+Facts and common knowledge are taught here as they are in the documents, so such questions may be met in training.
 """
 
 from __future__ import annotations
