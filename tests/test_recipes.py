@@ -95,6 +95,8 @@ def overrides(path: Path, small: Path, output: Path) -> list[str]:
             said.append(f"tokenizer.path={place}/tokenizer")
     else:
         said.append("tokenizer={vocab_size: 300}")
+    if run.data.template is not None and run.data.template.endswith(".jinja"):
+        said.append(f"data.template={(ROOT / run.data.template).as_posix()}")
     if run.lora is not None and run.lora.bits:
         said.append("lora.bits=null")
     if run.data.mix is not None and not run.data.validation_share:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,20 @@ def test_a_run_file(files: Path, capsys: pytest.CaptureFixture[str], monkeypatch
         encoding="utf-8",
     )
     assert "with the end token" in shown(capsys, "run.yaml", "-n", "1")
+
+
+def test_a_run_that_goes_on_from_a_run_folder_uses_the_tokenizer_of_its_model(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    shutil.copytree("tok", "runs/before/model")
+    Path("runs/before/model/config.json").write_text("{}", encoding="utf-8")
+    (files / "run.yaml").write_text(
+        "name: x\nstage: sft\nmodel: {path: runs/before}\ndata: {train: talk.jsonl}\n"
+        "train: {updates: 5}\nschedule: {peak: 1e-4}\n",
+        encoding="utf-8",
+    )
+    assert "{+你也好<|im_end|>" in shown(capsys, "run.yaml", "-n", "1")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,10 @@ def _of_the_model(run: RunConfig) -> str | None:
     """The folder of the model that the run goes on from, which holds its tokenizer; none for a new model."""
     if run.model.path is None:
         return None
+    path = Path(run.model.path).expanduser()
+    if path.is_dir():
+        # A run folder keeps its model, with the tokenizer, in a folder of that name.
+        return str(path / "model" if (path / "model" / "config.json").is_file() else path)
     from huohou.plan.base import base_of
 
     base = base_of(run)
