@@ -121,6 +121,14 @@ def test_scores_are_the_same_each_time(place: Path) -> None:
     assert zero["prompts_sha256"] != result["results"]["ceval_2"]["prompts_sha256"]
 
 
+def test_questions_through_the_models_own_template(place: Path) -> None:
+    done = huohou(place, "eval", "runs/small", "--questions", "4", "--chat", "--output", "chat.json")
+    assert done.returncode == 0, done.stderr.decode()
+    result = json.loads((place / "chat.json").read_text(encoding="utf-8"))
+    assert result["template"] == "the tokenizer's chat template"
+    assert result["results"]["questions"]["total"] == 4
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -34,7 +34,7 @@ def record(opened: Opened, name: str, template: ChatTemplate | None, seed: int) 
             "context": opened.model.context,
         },
         "tokenizer": opened.tokenizer.fingerprint,
-        "template": None if template is None else template.label,
+        "template": None if template is None else template.label.en,
         "seed": seed,
         "versions": {"python": sys.version.split()[0], **_versions()},
         "results": {},
