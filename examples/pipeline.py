@@ -144,7 +144,7 @@ def real(pipeline: Pipeline, folder: Path) -> None:
     samples = (
         f"data={{train: [{files}], validation: 2%, template: minimind, sequence_length: 256, nothing_to_learn: skip}}"
     )
-    pipeline.train("sft", samples, "lora.rows=all", updates=300)
+    pipeline.train("sft", samples, "lora.rows=all", "schedule.peak=1.5e-4", updates=300)
     run("export", RUNS / "sft", "--output", RUNS / "model")
     run("chat", RUNS / "model", "--greedy", "--max-tokens", 40, "--once", "请介绍一下人工智能。")
     pipeline.held_out("sft", RUNS / "model")
