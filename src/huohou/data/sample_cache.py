@@ -11,7 +11,6 @@ A cache is a folder named by its key, a hash of the dialogues, the tokenizer, th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from huohou.data.files import shown_error
-from huohou.data.token_cache import hash_of
+from huohou.data.token_cache import checked_manifest
 from huohou.errors import UserError
 
 FORMAT = 1
@@ -61,15 +60,7 @@ class SampleCache:
 def open_sample_cache(path: Path, *, verify: bool = True) -> SampleCache:
     """Open a cache; sizes always have to agree with its manifest, with ``verify`` the hashes too."""
     try:
-        manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
-        for name, facts in manifest["files"].items():
-            size = (path / name).stat().st_size
-            if size != facts["bytes"]:
-                raise ValueError(f"{name} has {size} bytes, not {facts['bytes']}")
-            if verify and hash_of(path / name) != facts["sha256"]:
-                raise ValueError(f"{name} has been changed (its SHA-256 differs)")
+        manifest = checked_manifest(path, FORMAT, verify=verify)
         kind = np.dtype(manifest["dtype"]).newbyteorder("<")
         return SampleCache(
             path=path,

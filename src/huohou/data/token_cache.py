@@ -58,15 +58,7 @@ class TokenCache:
 def open_cache(path: Path, *, verify: bool = True) -> TokenCache:
     """Open a cache; sizes always have to agree with its manifest, with ``verify`` the hashes too."""
     try:
-        manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
-        for name, facts in manifest["files"].items():
-            size = (path / name).stat().st_size
-            if size != facts["bytes"]:
-                raise ValueError(f"{name} has {size} bytes, not {facts['bytes']}")
-            if verify and hash_of(path / name) != facts["sha256"]:
-                raise ValueError(f"{name} has been changed (its SHA-256 differs)")
+        manifest = checked_manifest(path, FORMAT, verify=verify)
         kind = np.dtype(manifest["dtype"]).newbyteorder("<")
         return TokenCache(
             path=path,
@@ -86,6 +78,24 @@ def open_cache(path: Path, *, verify: bool = True) -> TokenCache:
             f"{path}: this token cache is damaged ({shown_error(error)}); delete the folder, it is made again.",
             f"{path}：词元缓存已损坏（{shown_error(error)}）；请删除该文件夹，程序会重新生成。",
         ) from error
+
+
+def checked_manifest(path: Path, format: int, *, verify: bool) -> dict[str, Any]:
+    """The manifest of a cache's folder, after its files were compared with it.
+
+    ``ValueError`` where a size differs, or with ``verify`` a hash; ``OSError`` or ``KeyError`` where something is
+    absent.
+    """
+    manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    if manifest["format"] != format:
+        raise ValueError(f"format {manifest['format']}, this version reads {format}")
+    for name, facts in manifest["files"].items():
+        size = (path / name).stat().st_size
+        if size != facts["bytes"]:
+            raise ValueError(f"{name} has {size} bytes, not {facts['bytes']}")
+        if verify and hash_of(path / name) != facts["sha256"]:
+            raise ValueError(f"{name} has been changed (its SHA-256 differs)")
+    return manifest
 
 
 def hash_of(path: Path) -> str:
