@@ -123,6 +123,7 @@ class Recurrent(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.config = SimpleNamespace(model_type="recurrent")
+        self.config.get_text_config = lambda: self.config
         self.rows = torch.nn.Embedding(OLD, 8)
         self.head = torch.nn.Linear(8, OLD, bias=False)
 
@@ -142,6 +143,17 @@ def test_a_model_that_takes_positions_and_heeds_none_is_found_out() -> None:
     assert ours.loss(inputs, targets)[0].isfinite()
     with pytest.raises(UserError, match="'recurrent' cannot keep documents of one sequence apart"):
         ours.loss(inputs, targets, segments=torch.zeros_like(inputs))
+
+
+def test_a_model_that_cannot_be_given_a_cache_reads_everything_anew() -> None:
+    torch.manual_seed(0)
+    ours = Foreign(Recurrent()).eval()
+    prompts = [[1, 5, 9, 3], [4, 2]]
+    alone = [generate(ours, [prompt], 8)[0] for prompt in prompts]
+    text = list(prompts[0])
+    for token in alone[0]:
+        assert token == ours(torch.tensor([text]))[0, -1].argmax()
+        text.append(token)
 
 
 @every_kind

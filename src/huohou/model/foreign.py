@@ -22,6 +22,10 @@ LEAKS = 0.05
 """A document that changes the logits of the next one by more than this share of what it does unseparated is seen."""
 
 
+CACHE_WORDS = ("cache", "past_key_values", "cache_params")
+"""What transformers calls the keys and values of the tokens already read: since 5.24, before it, and in Mamba."""
+
+
 class Foreign(nn.Module):
     """A causal model of transformers, ``base``; arguments and results are those of :class:`huohou.model.Llama`.
 
@@ -35,6 +39,7 @@ class Foreign(nn.Module):
         self.suppressed = suppressed
         """Ids that are never generated: rows that only fill up the vocabulary to a multiple."""
         self._takes = set(inspect.signature(base.forward).parameters)
+        self._cache_word = next((word for word in CACHE_WORDS if word in self._takes), None)
         self._kept_apart: bool | None = None
         self._plain_head: bool | None = None
 
@@ -93,13 +98,15 @@ class Foreign(nn.Module):
     def read(self, tokens: Tensor, positions: Tensor, mask: Tensor, past: Any, cache: bool) -> tuple[Tensor, Any]:
         """Logits [B, V] after the last of the tokens [B, T], and what the model keeps of what it read.
 
-        ``mask`` [B, all positions so far] is false where a row is filled up.
+        ``mask`` [B, all positions so far] is false where a row is filled up. A model without a cache that it can be
+        given again keeps ``None``: its tokens are to be read anew.
         """
-        given: dict[str, Any] = {"input_ids": tokens, "position_ids": positions, "use_cache": cache}
-        given["past_key_values"] = past
-        given["attention_mask"] = mask.long()
+        given: dict[str, Any] = {"input_ids": tokens, "position_ids": positions, "attention_mask": mask.long()}
+        given["use_cache"] = cache and self._cache_word is not None
+        if self._cache_word is not None:
+            given[self._cache_word] = past
         found = self.base(**{key: value for key, value in given.items() if key in self._takes and value is not None})
-        return found.logits[:, -1], getattr(found, "past_key_values", None)
+        return found.logits[:, -1], getattr(found, self._cache_word, None) if given["use_cache"] else None
 
     def get_input_embeddings(self) -> nn.Module:
         """The embedding."""

@@ -178,7 +178,7 @@ class _ForeignReader:
         return logits
 
     def go_on(self, texts: list[list[int]], chosen: Tensor) -> Tensor:
-        if not self.cache:
+        if self.past is None:
             return self.begin(texts)
         self.mask = torch.cat((self.mask, torch.ones_like(self.mask[:, :1])), dim=1)
         self.positions = self.positions[:, -1:] + 1
