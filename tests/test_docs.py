@@ -17,6 +17,7 @@ import pytest
 
 import huohou
 from huohou import records
+from huohou.audit.dialects.all import DIALECTS
 from huohou.cli.arguments import Parser, dashes
 from huohou.cli.main import VERBS, main
 from huohou.config.sections import SECTIONS
@@ -28,11 +29,15 @@ from huohou.train.manifest import FileEntry, Manifest, Position
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+CHINESE = DOCS / "zh"
+ENGLISH = [page for page in sorted(DOCS.rglob("*.md")) if not page.is_relative_to(CHINESE)]
 PAIRS = [
     (ROOT / "README.md", ROOT / "README.zh-CN.md"),
-    *((page, DOCS / "zh" / page.name) for page in sorted(DOCS.glob("*.md"))),
+    *((page, CHINESE / page.relative_to(DOCS)) for page in ENGLISH),
 ]
 PAGES = [*(page for pair in PAIRS for page in pair), ROOT / "CONTRIBUTING.md"]
+OURS = [page for page in PAGES if page.parent in (ROOT, DOCS, CHINESE)]
+"""Those that speak of huohou's own flags and keys; what stands in folders of its own speaks of other frameworks' too."""
 LANGUAGES: tuple[Language, Language] = ("en", "zh")
 
 
@@ -140,8 +145,8 @@ def flags_of(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def test_every_page_has_its_twin() -> None:
-    english = {page.name for page in DOCS.glob("*.md")}
-    assert english and english == {page.name for page in (DOCS / "zh").glob("*.md")}
+    english = {page.relative_to(DOCS) for page in ENGLISH}
+    assert english and english == {page.relative_to(CHINESE) for page in CHINESE.rglob("*.md")}
 
 
 @pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=lambda page: named(page))
@@ -212,7 +217,7 @@ def test_every_command_can_be_typed(page: Path) -> None:
             assert words[0] in ("git", "cd"), words
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", OURS, ids=named)
 def test_every_flag_and_verb_in_the_text_exists(page: Path) -> None:
     known = {"--lang", "--version", "--help", "--index-url"}.union(*(flags_of(parser_of(verb)) for verb in VERBS))
     for word in inline(page):
@@ -223,7 +228,7 @@ def test_every_flag_and_verb_in_the_text_exists(page: Path) -> None:
             assert {part for part in word.split() if part.startswith("--")} <= known, word
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", OURS, ids=named)
 def test_every_key_in_the_text_exists(page: Path) -> None:
     for word in inline(page):
         match = re.fullmatch(r"([a-z]+)\.([a-z_]+)(: .*)?", word)
@@ -331,3 +336,70 @@ def test_notes_are_dated_and_the_newest_stands_first() -> None:
         dates = [block.lines[0][3:13] for block in blocks(read(page)) if block.kind == "heading" and block.tag == "##"]
         assert dates and all(re.fullmatch(r"\d{4}-\d\d-\d\d", date) for date in dates)
         assert all(newer >= older for newer, older in pairwise(dates))
+
+
+# Moving from another framework: what its configuration really does, and that the better one is better.
+
+MOVES = sorted([*(DOCS / "migrate").glob("*.md"), *(CHINESE / "migrate").glob("*.md")])
+
+
+def sources(page: Path) -> list[Block]:
+    """What is written there, what should be, and huohou's own."""
+    return [block for block in blocks(read(page)) if block.kind == "code" and block.tag != "sh"]
+
+
+def cells(curve: dict[str, float], chinese: bool) -> list[str]:
+    """The second column of a table, as a page must show it."""
+    peak = f"{curve['peak']:.4g}"
+    at = curve["peak_at"]
+    if chinese:
+        reached = "，从未用到" if at is None else f"，从第 {at} 步起"
+    else:
+        reached = ", never used" if at is None else f", from update {at}"
+    return [
+        f"T = {curve['updates']}, W = {curve['warmup_updates']:g}",
+        f"{curve['first']:.4g}",
+        peak + reached,
+        f"{curve['last']:.4g}",
+    ]
+
+
+def test_every_dialect_has_its_page() -> None:
+    text = "\n".join(read(page) for page in MOVES)
+    known = {page.stem for page in MOVES}
+    for dialect in DIALECTS:
+        assert dialect.name == "huohou" or dialect.name in known or f"{dialect.title}" in text, dialect.name
+
+
+@pytest.mark.parametrize("page", MOVES, ids=named)
+def test_the_figures_are_those_of_the_audit(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = next(words for words in commands(page) if words[:2] == ["huohou", "audit"])
+    tables = [block for block in blocks(read(page)) if block.kind == "table"]
+    written, better, _ = sources(page)
+    found: list[set[str]] = []
+    for source, table in zip((written, better), tables, strict=True):
+        Path(words[2]).write_text("\n".join(source.lines) + "\n", encoding="utf-8")
+        status = main(dashes(["audit", *words[2:], "--json"]))
+        data = json.loads(capsys.readouterr().out)
+        assert data["error"] is None
+        expected = [cell for curve in data["curves"].values() for cell in cells(curve, "zh" in page.parts)]
+        assert [line.split("|")[2].strip() for line in table.lines[2:]] == expected
+        found.append({each["rule"] for each in data["findings"] if each["severity"] != "note"})
+        if source is better:
+            assert status == 0
+    assert not found[1]
+
+
+@pytest.mark.parametrize("page", MOVES, ids=named)
+def test_our_own_words_are_planned(page: Path, tmp_path: Path) -> None:
+    *_, ours = sources(page)
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "\n".join([*ours.lines, "data: {embedded: true}", "train: {updates: 1000}"]) + "\n", encoding="utf-8"
+    )
+    plan = huohou.plan(huohou.load_run(file))
+    peak = re.search(r"peak: (\S+)", "\n".join(ours.lines))
+    assert peak is not None and plan.curve(plan.warmup_updates) == float(peak[1])

@@ -35,13 +35,16 @@ class Several:
     others: int = 0
 
 
-def audit_all(paths: list[str], given: Given, dialect: str | None) -> Several:
-    """Audit every file and every file in every folder; one that configures no training is only counted."""
+def audit_all(paths: list[str], given: Given, dialect: str | None, *, each: bool = False) -> Several:
+    """Audit every file and every file in every folder; one in a folder that configures no training is only counted.
+
+    With ``each`` the files that are named are taken as those of a folder.
+    """
     found = Several()
     for path in paths:
         folder = Path(path).is_dir()
         for name in files_below(path) if folder else [path]:
-            _one(name, given, dialect, found, told=not folder)
+            _one(name, given, dialect, found, told=not folder and not each)
     return found
 
 

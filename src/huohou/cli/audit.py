@@ -52,6 +52,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIALECT",
         help=str(Text("the framework, where the file does not say", "框架名（文件看不出时）")),
     )
+    add(
+        "--each",
+        action="store_true",
+        help=str(
+            Text(
+                "every file by itself, however many; those that train nothing are passed over",
+                "逐个审计给出的文件；不含训练配置的略过",
+            )
+        ),
+    )
     known = parser.add_argument_group(str(Text("what the file does not hold", "文件里没有的事实")))
     add = known.add_argument
     add("--updates", help=str(Text("updates that the run makes", "训练的更新步数")))
@@ -129,7 +139,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     if options.command and files:
         raise UserError("give files or a command, not both.", "请只给文件或只给命令。")
-    if any(Path(file).is_dir() for file in files if file != "-") or len(files) > 2:
+    if options.each or any(Path(file).is_dir() for file in files if file != "-") or len(files) > 2:
         return _several(options, given)
     if len(files) == 2:
         return _two(options, given)
@@ -194,7 +204,7 @@ def _several(options: argparse.Namespace, given: Given) -> int:
 
     if options.csv or options.rates is not None:
         raise UserError("--csv and --rates are for one file.", "--csv 与 --rates 只用于单个文件。")
-    several = audit_all(options.files, given, options.dialect)
+    several = audit_all(options.files, given, options.dialect, each=options.each)
     found = [each for audit in several.audits for each in audit.findings]
     if options.json:
         _print(
