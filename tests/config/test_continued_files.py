@@ -38,7 +38,7 @@ schedule: {peak: 2e-4}
 groups:
   new_rows: 5x
   old_rows: off
-  body: {peak: 1e-4, start: 10%, warmup: 100 steps, decay: linear, floor: off, length: 500 steps, after: "off"}
+  body: {peak: 1e-4, start: 10%, warmup: 100 steps, decay: linear, floor: off, length: 500 steps, after: off}
 optimizer: {name: paged_adamw8bit, state: carried, from: runs/before}
 train: {engine: deepspeed, zero_stage: 3, offload: true, recompute: true, timeout: 60}
 checkpoint: {keep_best: true}

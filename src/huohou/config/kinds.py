@@ -148,7 +148,8 @@ def choice(*names: str, spellings: dict[str, str] | None = None, switch: bool = 
     def reads(value: Any) -> Any:
         if switch and isinstance(value, bool):
             return value
-        word = normal(value).lower() if isinstance(value, str) else None
+        # YAML reads an unquoted off as false; among names it is the name.
+        word = normal(value).lower() if isinstance(value, str) else "off" if value is False else None
         if switch and word in ("true", "yes", "on", "false", "no", "off"):
             return word in ("true", "yes", "on")
         if word is not None and word in known:
