@@ -10,6 +10,7 @@ import pytest
 
 from huohou.cli.main import main
 from huohou.config import load_run
+from huohou.data.tokenizer import Tokenizer
 from huohou.data.tokenizer_training import train_tokenizer
 from huohou.errors import UserError
 from huohou.launch import train
@@ -133,7 +134,9 @@ def test_a_recipe_trains(path: Path, small: Path, tmp_path: Path) -> None:
     result = train(load_run(path, said), quiet=True)
     folder = RunFolder(tmp_path / "run")
     assert result.counters.update == 8
-    assert (folder.path / ("adapter" if run.lora is not None else "model")).is_dir()
+    written = folder.path / ("adapter" if run.lora is not None else "model")
+    # What a checkpoint is exported with was there from the beginning.
+    assert Tokenizer.load(folder.tokenizer).chat_template == Tokenizer.load(written).chat_template
 
 
 def test_a_recipe_says_what_is_absent(tmp_path: Path) -> None:

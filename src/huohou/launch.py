@@ -15,30 +15,29 @@ from typing import TextIO
 import torch
 
 from huohou import records
-from huohou.assemble import assemble_lean, assemble_model, assemble_stage, check_prompts, curves_of, keep_result
+from huohou.assemble import assemble_trainer, keep_result, kept_tokenizer
 from huohou.config import RunConfig
 from huohou.errors import RunFailed, UserError
 from huohou.language import Text
 from huohou.model.hub import model_folder
 from huohou.plan.base import base_of
-from huohou.plan.facts import Prepared, cache_folder, prepare
+from huohou.plan.facts import Prepared, prepare
 from huohou.plan.result import Plan
 from huohou.records import RunFolder
-from huohou.train import checkpoint, distributed, metrics, processes, take_up
-from huohou.train.carried import carry
-from huohou.train.checkpoint import Checkpoint, SaveFailed
+from huohou.train import checkpoint, distributed, metrics, processes, saving, take_up
+from huohou.train.carried import carry, check_carried
+from huohou.train.checkpoint import Checkpoint
 from huohou.train.distributed import World
-from huohou.train.engines import engine_name, make_engine
+from huohou.train.engines import engine_name
 from huohou.train.environment import environment
-from huohou.train.execution import device_of, keep_compiled, part_ways, prepare_process, settle
+from huohou.train.execution import device_of, settle
 from huohou.train.lock import RunLock
 from huohou.train.manifest import read_manifest
-from huohou.train.optim import OptimizerSettings, freeze, make_optimizer, parameter_groups
-from huohou.train.optim_8bit import check_8bit
 from huohou.train.progress import Progress
+from huohou.train.saving import SaveFailed
 from huohou.train.signals import Signals, Stopped
 from huohou.train.take_up import NO_CONSENT, Consent, Resume, TakenUp
-from huohou.train.task import Counters, Task
+from huohou.train.task import Counters
 from huohou.train.trainer import Trainer
 
 
@@ -86,6 +85,8 @@ def _train(
     progress = Progress(
         every=run.train.print_every, quiet=quiet or not leads, stream=stream if leads else io.StringIO()
     )
+    if run.optimizer.state == "carried":
+        check_carried(run.optimizer.name, engine_name(run.train.engine, world))
     if leads:
         take_up.goes_on(folder, resume)
     with _empty_folder_removed(folder) if leads else nullcontext(), _disk_trouble(folder):
@@ -110,13 +111,13 @@ def _train(
                 if leads:
                     take_up.record(folder, taken, metrics.now())
                 return _finished(folder, plan, newest, progress)
-            trainer = _trainer(run, folder, plan, prepared, progress, signals, world)
+            trainer = assemble_trainer(run, folder, plan, prepared, progress, signals, world)
             if leads:
                 _check_space(folder, trainer)
                 if goes_on:
                     take_up.record(folder, taken, metrics.now())
             if goes_on:
-                _go_on(run, folder, trainer, newest)
+                _go_on(run, folder, prepared, trainer, newest)
             else:
                 if (plan.optimizer or {}).get("state") == "carried":
                     progress.say(carry(trainer.engine, str((plan.optimizer or {})["from"])))
@@ -216,76 +217,11 @@ def _finished(folder: RunFolder, plan: Plan, newest: Checkpoint, progress: Progr
     return RunResult(folder, plan, Counters(**checkpoint.load(newest).plain["counters"]))
 
 
-def _trainer(
-    run: RunConfig,
-    folder: RunFolder,
-    plan: Plan,
-    prepared: Prepared,
-    progress: Progress,
-    signals: Signals,
-    world: World,
-) -> Trainer:
-    """Everything that trains, as it stands before the first update."""
-    execution, optimizer = plan.execution or {}, plan.optimizer or {}
-    check_8bit(optimizer["name"], engine_name(run.train.engine, world), execution["device"])
-    prepare_process(execution)
-    if execution["compile"]:
-        keep_compiled(cache_folder(run) / "compiled")
-    # Where every process holds a part, none makes the whole if it can be helped, and none does so on its GPU.
-    cut = engine_name(run.train.engine, world) == "fsdp2"
-    lean = assemble_lean(plan, prepared, folder) if cut else None
-    model = lean[0] if lean else assemble_model(plan, prepared, folder, device="cpu" if cut else None)
-    check_prompts(run, prepared, model)
-    part_ways(execution["seed"], world.rank)
-    curve_of = curves_of(model, plan)
-    freeze(model, curve_of)
-    followed = {curve_of[name] for name, parameter in model.named_parameters() if parameter.requires_grad}
-    settings = OptimizerSettings(
-        name=optimizer["name"],
-        betas=tuple(optimizer["betas"]),
-        eps=optimizer["eps"],
-        weight_decay=optimizer["weight_decay"],
-        fused=execution["fused"],
-    )
-    return Trainer(
-        task=Task(
-            updates=plan.updates,
-            curves={name: curve for name, curve in plan.applied_curves().items() if name in followed},
-            fingerprints=take_up.fingerprints(plan),
-            phases=plan.phases,
-            max_grad_norm=optimizer["max_grad_norm"],
-            dtype=execution["dtype"],
-            device=execution["device"],
-            evaluate_every=run.train.evaluate_every,
-            sample_every=run.train.sample_every,
-            layers_every=run.train.layers_every,
-            checkpoint_every=run.checkpoint.every,
-            keep=run.checkpoint.keep,
-            keep_best=run.checkpoint.keep_best,
-        ),
-        stage=assemble_stage(run, plan, prepared),
-        engine=make_engine(
-            run.train.engine,
-            model,
-            lambda held: make_optimizer(held, settings, parameter_groups(held, settings, curve_of)),
-            device=execution["device"],
-            dtype=execution["dtype"],
-            world=world,
-            zero_stage=run.train.zero_stage,
-            offload=run.train.offload,
-            weights=lean[1] if lean else None,
-        ),
-        folder=folder,
-        progress=progress,
-        signals=signals,
-    )
-
-
 def _check_space(folder: RunFolder, trainer: Trainer) -> None:
     """Weights and two moments must fit on the disk, or training is not worth beginning."""
     size = 3 * sum(p.numel() * p.element_size() for p in trainer.engine.model.parameters() if p.requires_grad)
     try:
-        checkpoint.check_space(folder.checkpoints, size)
+        saving.check_space(folder.checkpoints, size)
     except SaveFailed as error:
         raise UserError(error.text.en, error.text.zh) from error
 
@@ -297,22 +233,30 @@ def _begin(run: RunConfig, folder: RunFolder, plan: Plan, prepared: Prepared, tr
     records.write_json(folder.plan, plan.to_plain())
     if prepared.rejects is not None:
         shutil.copyfile(prepared.rejects, folder.path / "rejects.jsonl")
-    _write_surroundings(run, folder)
+    _write_surroundings(run, folder, prepared)
     trainer.history.event("start", update=0, updates=plan.updates, overrides=list(run.overrides))
 
 
-def _write_surroundings(run: RunConfig, folder: RunFolder) -> None:
-    """The run file as written, and what the run runs on; a run that goes on keeps what it began with."""
+def _write_surroundings(run: RunConfig, folder: RunFolder, prepared: Prepared) -> None:
+    """The run file as written, what the run runs on, and its tokenizer, without which no checkpoint can be used.
+
+    A run that goes on keeps what it began with.
+    """
     if not folder.config.exists():
         records.write_atomically(folder.config, run.source)
     if not folder.environment.exists():
         records.write_json(folder.environment, environment())
+    if not folder.tokenizer.exists():
+        beside = folder.tokenizer.with_name(f"{folder.tokenizer.name}.tmp")
+        shutil.rmtree(beside, ignore_errors=True)
+        kept_tokenizer(run, prepared).save(beside)
+        beside.rename(folder.tokenizer)
 
 
-def _go_on(run: RunConfig, folder: RunFolder, trainer: Trainer, newest: Checkpoint | None) -> None:
+def _go_on(run: RunConfig, folder: RunFolder, prepared: Prepared, trainer: Trainer, newest: Checkpoint | None) -> None:
     """Put the run where it stood."""
     if trainer.engine.world.leads:
-        _write_surroundings(run, folder)
+        _write_surroundings(run, folder, prepared)
     if newest is not None:
         trainer.restore(checkpoint.load(newest), newest.folder)
     counters = trainer.counters

@@ -58,6 +58,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def tokenizer(self) -> Path:
+        """The tokenizer, written before the first update: with it any checkpoint can be exported."""
+        return self.path / "tokenizer"
+
+    @property
     def model(self) -> Path:
         """The trained model, as a Hugging Face folder."""
         return self.path / "model"

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from huohou.cli.main import main
-from huohou.train.checkpoint import Snapshot, save
+from huohou.train.checkpoint import Snapshot
 from huohou.train.manifest import Position
+from huohou.train.saving import save
 
 
 @pytest.fixture

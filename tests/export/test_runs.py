@@ -20,9 +20,9 @@ from huohou.model.adapter_write import write_adapter
 from huohou.model.base import identify
 from huohou.model.lora import add_adapters
 from huohou.model.rows import split_rows
-from huohou.train import checkpoint
 from huohou.train.checkpoint import Snapshot
 from huohou.train.manifest import Position
+from huohou.train.saving import save as save_checkpoint
 
 VOCABULARY, WIDTH, MORE = 290, 16, 6
 SHAPE: dict[str, Any] = {
@@ -57,7 +57,7 @@ def save(run: Path, update: int, model: nn.Module, loss: float | None = None) ->
     """A checkpoint as the trainer writes it: what requires gradients."""
     tensors = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     plain: dict[str, Any] = {} if loss is None else {"validation": loss}
-    checkpoint.save(run / "checkpoints", Snapshot(Position(update, update, 1), {"model": tensors}, plain, {}), keep=9)
+    save_checkpoint(run / "checkpoints", Snapshot(Position(update, update, 1), {"model": tensors}, plain, {}), keep=9)
 
 
 def shake(model: nn.Module, seed: int) -> None:

@@ -204,6 +204,10 @@ def test_old_logits_keep_their_bits_and_files_hold_one_matrix(
 def test_an_embedding_that_scales_is_not_grown(make: Make, tmp_path: Path) -> None:
     ours, _ = make("bent logits")
     old, new = tokenizer(tmp_path / "old", grown=False), tokenizer(tmp_path / "new", grown=True)
+    # A model of this kind goes on with its own vocabulary.
+    assert grow_model(ours, old, old).new_rows == 0
+    with pytest.raises(UserError, match="Gemma2TextScaledWordEmbedding is more than a table of rows"):
+        grow_model(ours, old, new)
     ours.base.set_input_embeddings(type("Scaled", (torch.nn.Embedding,), {})(OLD, 32))
     with pytest.raises(UserError, match="Scaled is more than a table of rows"):
         grow_model(ours, old, new)

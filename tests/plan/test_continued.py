@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from huohou.cli.main import main
 from huohou.config import RunConfig
 from huohou.config.shapes import count_adapters, count_parameters, flops_per_token
 from huohou.data.tokenizer import Tokenizer
@@ -186,6 +187,26 @@ def test_a_grown_vocabulary_has_new_rows(tokenizer: Tokenizer) -> None:
         prepare(run(groups={"new_rows": "5x"}))
 
 
+@pytest.mark.parametrize(("kind", "why"), [("gemma2", "scales the rows"), ("gptj", "has a bias beside its rows")])
+def test_a_vocabulary_that_cannot_be_grown_is_said_before_anything_is_read(
+    tokenizer: Tokenizer, kind: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = {**SHAPE, "model_type": kind, "vocab_size": tokenizer.vocab_size}
+    Path("base/config.json").write_text(json.dumps(shape), encoding="utf-8")
+    # With its own vocabulary it is a model like any other.
+    assert (prepare(run()).plan.model or {})["architecture"] == kind
+    grown(tokenizer)
+    written = (
+        "stage: continue\nmodel: {path: base}\ntokenizer: {path: grown}\ndata: {train: zh.txt, sequence_length: 32}\n"
+    )
+    Path("run.yaml").write_text(f"{written}batch: {{size: 8}}\nschedule: {{peak: 1e-3}}\n", encoding="utf-8")
+    for verb in ("plan", "train"):
+        assert main([verb, "run.yaml"]) == 2
+        said = capsys.readouterr()
+        assert f"the vocabulary of a model of the kind {kind} cannot be grown" in said.err and why in said.err
+        assert "counting tokens" not in said.out
+
+
 def test_a_mixture_is_counted_and_says_what_an_epoch_means() -> None:
     prepared = prepare(run(data={**MIX, "validation": "5%"}, train={"epochs": 2}))
     plan = prepared.plan
@@ -267,6 +288,8 @@ def test_adapters_are_what_moves() -> None:
     assert plan.budget["memory_bytes"] < (prepare(run()).plan.budget["memory_bytes"] or 0)
     assert plan.budget["flops"] < (prepare(run()).plan.budget["flops"] or 0)
     assert "lora-rate" in advice(plan)
+    with pytest.raises(UserError, match=r"lora\.rows is new, but the tokenizer adds no pieces"):
+        prepare(run(lora={**LORA, "rows": "new"}))
 
 
 def test_parameters_of_adapters() -> None:

@@ -24,7 +24,7 @@ from small import SmallStage, resume, small_trainer
 
 from huohou.cli.main import EXIT_FAILED
 from huohou.errors import RunFailed
-from huohou.train import checkpoint, distributed, processes
+from huohou.train import distributed, processes, saving
 from huohou.train.distributed import rounds, share
 from huohou.train.local import run_local
 from huohou.train.signals import Stopped
@@ -64,13 +64,13 @@ def happen(kind: str) -> None:
 
 def refuse_once() -> None:
     """The disk takes this process's next file for full."""
-    write = checkpoint.save_file
+    write = saving.save_file
 
     def full(*_: Any, **__: Any) -> None:
-        checkpoint.save_file = write
+        saving.save_file = write
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    checkpoint.save_file = full
+    saving.save_file = full
 
 
 def stage_of(options: dict[str, Any], rank: int) -> SharedStage:

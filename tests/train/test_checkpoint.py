@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from huohou.errors import UserError
-from huohou.train import checkpoint, state
-from huohou.train.checkpoint import SaveFailed, Snapshot, clean, find, load, save
+from huohou.train import saving, state
+from huohou.train.checkpoint import Found, Snapshot, clean, find, load
 from huohou.train.manifest import NAME, Position, Unusable, read_manifest
 from huohou.train.optim import OptimizerSettings, make_optimizer
+from huohou.train.saving import SaveFailed, save
 
 
 def snapshot(update: int) -> Snapshot:
@@ -96,7 +97,7 @@ class Cut(Exception):
 
 
 def steps(update: int, folder: Path) -> list[Callable[[], None]]:
-    return checkpoint._Writing(folder, snapshot(update), 2).steps()
+    return saving._Writing(folder, snapshot(update), 2).steps()
 
 
 @pytest.mark.parametrize("count", range(10))
@@ -124,7 +125,7 @@ def test_a_kill_while_one_is_removed_leaves_the_others(
 
     monkeypatch.setattr(shutil, "rmtree", half)
     with pytest.raises(Cut):
-        checkpoint._remove(folder / "checkpoint-1")
+        saving._remove(folder / "checkpoint-1")
     monkeypatch.undo()
     assert newest(folder) == 2
     assert not find(folder).unusable
@@ -143,14 +144,14 @@ def test_a_kill_while_one_is_removed_leaves_the_others(
 def test_a_failed_save_leaves_no_debris(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: BaseException, message: str | None
 ) -> None:
-    real = getattr(checkpoint._Writing, name)
+    real = getattr(saving._Writing, name)
 
     def fail(self: Any, *arguments: Any) -> None:
         if name == "finish":
             real(self, *arguments)
         raise fault
 
-    monkeypatch.setattr(checkpoint._Writing, name, fail)
+    monkeypatch.setattr(saving._Writing, name, fail)
     with pytest.raises(SaveFailed if message else KeyboardInterrupt, match=message):
         save(folder, snapshot(3), keep=1)
     assert sorted(p.name for p in folder.iterdir()) == ["checkpoint-1", "checkpoint-2"]
@@ -163,7 +164,7 @@ def test_a_full_disk_met_by_safetensors_is_told_too(folder: Path, monkeypatch: p
     def full(*_: Any) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(saving, "save_file", full)
     with pytest.raises(SaveFailed, match="disk is full"):
         save(folder, snapshot(3), keep=1)
     assert newest(folder) == 2
@@ -294,7 +295,7 @@ def test_a_foreign_pickle_is_refused_and_not_run(tmp_path: Path, name: str) -> N
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
-    assert find(tmp_path / "none") == checkpoint.Found(None, ())
+    assert find(tmp_path / "none") == Found(None, ())
     assert clean(tmp_path / "none") == []
 
 

@@ -11,9 +11,10 @@ import torch
 import torch.distributed as dist
 
 from huohou.model import Llama, ModelConfig, build, write_model
+from huohou.model.grow import grow_rows
 from huohou.model.initialise import empty
 from huohou.model.load import open_model
-from huohou.model.on_demand import drawn, stored
+from huohou.model.on_demand import drawn, fill_ends, stored
 from huohou.train.distributed import ALONE
 from huohou.train.engines import make_engine
 from huohou.train.optim import OptimizerSettings, make_optimizer
@@ -39,6 +40,35 @@ def config(*, tied: bool) -> ModelConfig:
         "tie_word_embeddings": tied,
     }
     return ModelConfig.from_huggingface(shape, where="test")
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_one_that_grows_has_its_embedding_and_head_in_memory_and_no_layer(
+    tmp_path: Path, group: None, tied: bool
+) -> None:
+    from huohou.train.engine_fsdp2 import FSDP2Engine
+
+    whole = build(config(tied=tied), 7)
+    write_model(whole, tmp_path / "model")
+    model = open_model(tmp_path / "model", device="meta", dtype=torch.float32)
+    assert isinstance(model, Llama)
+    fill_ends(model, tmp_path / "model")
+    spelled = {40: (1, 2), 41: (3,), 42: (39, 0)}
+    for one in (whole, model):
+        grow_rows(one, 40, 43, spelled, pad_rows_to=8)
+    in_memory = {name for name, parameter in model.named_parameters() if not parameter.is_meta}
+    assert len(in_memory) == (2 if tied else 4)
+    weights = stored(model, tmp_path / "model")
+    make = partial(make_optimizer, settings=OptimizerSettings())
+    engine = FSDP2Engine(model, make, device="cpu", dtype="float32", world=ALONE, weights=weights)
+    with engine.written() as written:
+        assert written is model
+        held = dict(model.named_parameters())
+        assert held.keys() == dict(whole.named_parameters()).keys()
+        assert all(torch.equal(held[name], parameter) for name, parameter in whole.named_parameters())
+    with engine.looking():
+        ids = torch.arange(48)[None, ::2]
+        torch.testing.assert_close(engine.apply(lambda held: held(ids)), whole(ids))
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -13,10 +13,10 @@ from small import UPDATES, SmallStage, rate, resume, small_trainer, weights
 
 from huohou import records
 from huohou.errors import RunFailed
-from huohou.train import applied, checkpoint, metrics
-from huohou.train.checkpoint import SaveFailed
+from huohou.train import applied, checkpoint, metrics, saving
 from huohou.train.loss_scale import LossScale
 from huohou.train.optim import rates_of, set_rates
+from huohou.train.saving import SaveFailed
 from huohou.train.signals import Stopped
 
 
@@ -228,14 +228,14 @@ def test_a_signal_before_the_loop_stops_at_once(tmp_path: Path) -> None:
 def test_a_checkpoint_that_cannot_be_written_does_not_end_the_run(
     tmp_path: Path, whole: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, fails = checkpoint.save, [True, True, False]
+    save, fails = saving.save, [True, True, False]
 
     def sometimes(*arguments: Any, **named: Any) -> Path:
         if fails and fails.pop(0):
             raise SaveFailed("no room.", "没有空间。")
         return save(*arguments, **named)
 
-    monkeypatch.setattr(checkpoint, "save", sometimes)
+    monkeypatch.setattr(saving, "save", sometimes)
     trainer = small_trainer(tmp_path)
     trainer.run()
     assert [event["update"] for event in events(trainer, "checkpoint failed")] == [5, 10]
@@ -247,7 +247,7 @@ def test_the_last_checkpoint_must_be_written(tmp_path: Path, monkeypatch: pytest
     def never(*_: Any, **__: Any) -> Path:
         raise SaveFailed("no room.", "没有空间。")
 
-    monkeypatch.setattr(checkpoint, "save", never)
+    monkeypatch.setattr(saving, "save", never)
     with pytest.raises(RunFailed, match=r"no room\. There is no checkpoint yet"):
         small_trainer(tmp_path).run()
 

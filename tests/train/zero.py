@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from huohou.model import ModelConfig, build, generate
-from huohou.train import checkpoint, state
+from huohou.train import checkpoint, saving, state
 from huohou.train.checkpoint import Snapshot
 from huohou.train.distributed import ALONE, World
 from huohou.train.engine import Engine
@@ -136,7 +136,7 @@ def whole(engine: Engine) -> dict[str, dict[str, torch.Tensor]]:
 def save(engine: Engine, folder: Path) -> None:
     """A checkpoint as the loop writes it, every rank its own files."""
     snapshot = Snapshot(Position(25, 25, 0), engine.pieces(), {}, {})
-    checkpoint.save(folder, snapshot, keep=1, world=engine.world)
+    saving.save(folder, snapshot, keep=1, world=engine.world)
 
 
 def saved_in(folder: Path) -> Mapping[str, Any]:

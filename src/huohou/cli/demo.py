@@ -22,6 +22,7 @@ from huohou.units import whole
 
 if TYPE_CHECKING:
     from huohou.config import RunConfig
+    from huohou.evaluate.questions import Asked
 
 HELP = Text(
     "Train a small Chinese LLaMA twice on the generated corpus, with warmup and without, and compare them on one page.",
@@ -200,23 +201,25 @@ def _progress(runs: Sequence[RunConfig]) -> None:
 
 def _ask(runs: Sequence[RunConfig], count: int) -> None:
     """Ask both models the same questions, show some answers, and record the scores as events."""
-    from huohou.data.embedded import completions, questions, score
-    from huohou.data.tokenizer import Tokenizer
-    from huohou.model import read_model
-    from huohou.stages.answers import answers
+    from huohou.data.embedded import completions
+    from huohou.evaluate.questions import ask
+    from huohou.model import generate
+    from huohou.model.opening import open_for_use
     from huohou.train.metrics import now
 
     seed = runs[0].data.embedded.seed if runs[0].data.embedded else 0
-    asked = questions(seed, count)
     beginnings = completions(seed, 2)
-    replies: list[list[str]] = []
+    answered: list[Asked] = []
     stories: list[list[str]] = []
     for arm, run in zip(ARMS, runs, strict=True):
         folder = RunFolder(run.folder)
-        model, tokenizer = read_model(folder.model), Tokenizer.load(folder.model)
-        replies.append([_first_line(reply) for reply in answers(model, tokenizer, [q.prompt for q in asked])])
-        stories.append(answers(model, tokenizer, beginnings, new_tokens=40))
-        result = score(replies[-1], asked)
+        opened = open_for_use(folder.path, device="cpu")
+        answered.append(ask(opened, seed, count))
+        tokenizer, begin = opened.tokenizer, opened.begin_id()
+        prompts = [[begin, *ids.tolist()] for ids in tokenizer.encode_batch(beginnings)]
+        told = generate(opened.model, prompts, 40, stop_ids=(tokenizer.end_id,))
+        stories.append([tokenizer.decode(ids) for ids in told])
+        result = answered[-1].score
         low, high = result.interval
         records.append(
             folder.events,
@@ -240,18 +243,14 @@ def _ask(runs: Sequence[RunConfig], count: int) -> None:
             )
         )
     print()
-    for i in range(min(4, len(asked))):
-        print(f"{asked[i].prompt}  [{asked[i].answer}]")
-        for arm, given in zip(ARMS, replies, strict=True):
-            print(f"    {arm.title}: {given[i]}")
+    for i, question in enumerate(answered[0].questions[:4]):
+        print(f"{question.prompt}  [{question.answer}]")
+        for arm, given in zip(ARMS, answered, strict=True):
+            print(f"    {arm.title}: {given.replies[i]}")
     for i, beginning in enumerate(beginnings):
         print(f"{beginning}…")
         for arm, told in zip(ARMS, stories, strict=True):
             print(f"    {arm.title}: {' '.join(told[i].split())}")
-
-
-def _first_line(reply: str) -> str:
-    return reply.strip().partition("\n")[0]
 
 
 def _report(runs: Sequence[RunConfig], output: Path) -> Path:

@@ -175,7 +175,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 def _tokenizer_folder(run: RunFolder) -> Path | None:
     """A folder with the run's tokenizer: one of its own, or the one that its run file names."""
-    folders = [run.path / "tokenizer", run.path / "adapter", run.model]
+    folders = [run.tokenizer, run.path / "adapter", run.model]
     if run.config.is_file():
         from huohou.config import load_run
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from huohou.errors import UserError
 from huohou.model.config import ModelConfig
-from huohou.model.foreign import Foreign
+from huohou.model.foreign import Foreign, without_bars
 from huohou.model.initialise import empty
 from huohou.model.llama import Llama
 from huohou.model.rows import joined_tensors
@@ -180,7 +180,8 @@ def _write_own(model: Llama, folder: Path, tensors: Mapping[str, Tensor], shard_
 
 def _write_foreign(model: Foreign, folder: Path, tensors: dict[str, Tensor], shard_bytes: int) -> None:
     """By transformers, which may keep tensors in memory under other names and in other pieces than in files."""
-    model.base.save_pretrained(folder, state_dict=tensors, max_shard_size=shard_bytes)
+    with without_bars():
+        model.base.save_pretrained(folder, state_dict=tensors, max_shard_size=shard_bytes)
     # transformers writes the type of the model in memory there.
     type_name = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
     write_json(folder / CONFIG, {**read_json(folder / CONFIG), "dtype": type_name, "torch_dtype": type_name})

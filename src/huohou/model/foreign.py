@@ -8,6 +8,8 @@ itself before the first packed sequence is learned from.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +26,20 @@ LEAKS = 0.05
 
 CACHE_WORDS = ("cache", "past_key_values", "cache_params")
 """What transformers calls the keys and values of the tokens already read: since 5.24, before it, and in Mamba."""
+
+
+@contextmanager
+def without_bars() -> Generator[None]:
+    """While it lasts, transformers reads and writes without drawing progress bars."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class Foreign(nn.Module):
@@ -102,11 +118,12 @@ class Foreign(nn.Module):
         given again keeps ``None``: its tokens are to be read anew.
         """
         given: dict[str, Any] = {"input_ids": tokens, "position_ids": positions, "attention_mask": mask.long()}
-        given["use_cache"] = cache and self._cache_word is not None
-        if self._cache_word is not None:
-            given[self._cache_word] = past
+        word = self._cache_word
+        given["use_cache"] = cache and word is not None
+        if word is not None:
+            given[word] = past
         found = self.base(**{key: value for key, value in given.items() if key in self._takes and value is not None})
-        return found.logits[:, -1], getattr(found, self._cache_word, None) if given["use_cache"] else None
+        return found.logits[:, -1], getattr(found, word, None) if cache and word is not None else None
 
     def get_input_embeddings(self) -> nn.Module:
         """The embedding."""

@@ -83,8 +83,7 @@ def grow_rows(
             f"model.grow: {method!r} is no way to begin new rows; it is one of {', '.join(_BEGINNINGS)}.",
             f"model.grow：没有 {method!r} 这种新增词表行的初值；可选 {'、'.join(_BEGINNINGS)}。",
         )
-    inputs, outputs = ends(model)
-    have = len(inputs.weight)
+    have = len_rows(model)
     if have < first_new:
         raise UserError(
             f"the tokenizer has ids up to {first_new - 1}, but the model has {have} rows: ids {_span(have, first_new)} "
@@ -95,6 +94,7 @@ def grow_rows(
     rows = -(-max(have, vocab_size) // pad_rows_to) * pad_rows_to
     if rows == have and vocab_size <= first_new:
         return Growth(have, 0, 0)
+    inputs, outputs = ends(model)
     ids = [spelled.get(i, ()) for i in range(first_new, vocab_size)]
 
     def new_rows(matrix: Tensor, name: str) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from huohou.errors import UserError, missing_extra
 from huohou.model.config import ModelConfig, NotCovered
 from huohou.model.folder import CONFIG, fill_decoder, read_decoder, suppressed_ids
-from huohou.model.foreign import Foreign
+from huohou.model.foreign import Foreign, without_bars
 from huohou.model.hub import model_folder
 from huohou.model.llama import Llama
 from huohou.model.trust import check_config
@@ -123,12 +123,9 @@ def _refuse_parts(folder: Path, found: dict[str, object]) -> None:
 @contextmanager
 def _said_by_transformers(folder: Path) -> Generator[None]:
     """A folder that transformers cannot make a model of, as one sentence; its progress bars stay away."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        yield
+        with without_bars():
+            yield
     except UserError:
         raise
     except Exception as error:
@@ -137,6 +134,3 @@ def _said_by_transformers(folder: Path) -> Generator[None]:
             f"transformers makes no causal language model of {folder}: {why}",
             f"transformers 无法把 {folder} 读作因果语言模型：{why}",
         ) from error
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from huohou.model.config import ModelConfig
 from huohou.model.initialise import first_weight
-from huohou.model.load import open_weights
+from huohou.model.llama import Llama
+from huohou.model.load import fill_model, open_weights
 
 
 class OnDemand:
@@ -42,6 +43,16 @@ def drawn(model: torch.nn.Module, config: ModelConfig, seed: int, *, depth_scale
 
 
 def stored(model: torch.nn.Module, folder: Path) -> OnDemand:
-    """The weights in a Hugging Face folder, for our own decoder before it grows."""
+    """The weights in a Hugging Face folder, for our own decoder; what the model has in memory already is that."""
     weights = open_weights(folder)
-    return OnDemand(lambda name, shape: weights.get(name), shapes_of(model))
+    held = {name: p.detach() for name, p in model.named_parameters() if not p.is_meta}
+    return OnDemand(lambda name, shape: held[name] if name in held else weights.get(name), shapes_of(model))
+
+
+def fill_ends(model: Llama, folder: Path) -> None:
+    """Read embedding and head alone, so that a decoder whose layers have no memory can be grown."""
+    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    inputs.to_empty(device="cpu")
+    outputs.to_empty(device="cpu")
+    model.tie()
+    fill_model(model, folder, [name for name, p in model.named_parameters() if not p.is_meta])

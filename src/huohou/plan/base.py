@@ -31,6 +31,10 @@ SHAPE = (
 )
 """What a plan takes from a config.json, where it is there."""
 
+_SCALED = ("gemma", "vaultgemma", "minicpm3", "xglm", "biogpt", "inkling")
+_BIASED = ("phi", "gptj", "codegen", "ctrl")
+"""Kinds of models whose embedding or head is more than a table of rows, as transformers 5.24 makes them."""
+
 _NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 _ENDS = 64 * 1024
 """Bytes at either end of a weight file that tell whether it is the same: the header and the last tensors."""
@@ -236,7 +240,27 @@ def vocabulary(base: Base, tokenizer: Tokenizer, *, pad_rows_to: int) -> Vocabul
 
         check_grown(own, tokenizer)
     most = max(rows, pieces)
-    return Vocabulary(pieces=pieces, first_new=first_new, rows=-(-most // pad_rows_to) * pad_rows_to)
+    found = Vocabulary(pieces=pieces, first_new=first_new, rows=-(-most // pad_rows_to) * pad_rows_to)
+    if found.new or found.rows != rows:
+        _refuse_more_than_rows(base)
+    return found
+
+
+def _refuse_more_than_rows(base: Base) -> None:
+    """What would be found out when the model is opened, said before hours of tokenising."""
+    kind = str(base.config.get("model_type"))
+    if kind.startswith(_SCALED):
+        en, zh = "its embedding scales the rows that it looks up", "它的词嵌入会缩放取出的行"
+    elif kind in _BIASED:
+        en, zh = "its head has a bias beside its rows", "它的输出层在各行之外还有偏置"
+    else:
+        return
+    raise UserError(
+        f"{base.folder}: the vocabulary of a model of the kind {kind} cannot be grown, since {en}; leave tokenizer and "
+        "model.pad_rows_to out to train it with its own vocabulary.",
+        f"{base.folder}：{kind} 类模型的词表不能扩充，因为{zh}；请去掉 tokenizer 与 model.pad_rows_to，"
+        "用它自己的词表训练。",
+    )
 
 
 def model_facts(run: RunConfig, base: Base, words: Vocabulary | None) -> dict[str, Any]:

@@ -121,6 +121,13 @@ class Model:
 def model_of(run: RunConfig, base: Base | None, tokenizer: Tokenizer | None) -> Model:
     if base is not None and tokenizer is not None:
         words = vocabulary(base, tokenizer, pad_rows_to=run.model.pad_rows_to)
+        if run.lora is not None and run.lora.rows == "new" and words.new == 0:
+            where = run.place("lora.rows") or "lora.rows"
+            raise UserError(
+                f"{where}: lora.rows is new, but the tokenizer adds no pieces to the model's: there are no new rows; "
+                "write rows: all, or none.",
+                f"{where}：lora.rows 为 new，但分词器没有给模型增加新词，没有新增的行；请写 rows: all 或 none。",
+            )
         return Model(base=base, words=words, vocab_size=words.pieces, tokenizer=tokenizer.fingerprint)
     if tokenizer is not None:
         return Model(base=base, words=None, vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.fingerprint)

@@ -68,6 +68,8 @@ class FSDP2Engine(Engine):
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 state.fill(parameter, self._weights, name)
+        # It may hold whole tensors.
+        self._weights = None
 
     def begin(self) -> None:
         super().begin()

@@ -8,7 +8,6 @@ was applied.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,27 +20,18 @@ import torch
 from huohou.errors import RunFailed
 from huohou.language import Text
 from huohou.records import RunFolder
-from huohou.train import applied, checkpoint, processes, state
-from huohou.train.checkpoint import SaveFailed, Snapshot
+from huohou.train import applied, processes, saving, state
+from huohou.train.checkpoint import Snapshot
 from huohou.train.engine import Engine, Outcome
+from huohou.train.faults import PATIENCE, Fault, disk_failed, fault_of, memory_failed, never_finite
 from huohou.train.history import History
 from huohou.train.manifest import Position
 from huohou.train.optim import rates_of, set_rates
 from huohou.train.progress import Progress, Shown
+from huohou.train.saving import SaveFailed
 from huohou.train.shards import PRIVATE
 from huohou.train.signals import Signals, Stopped
 from huohou.train.task import BatchLike, Counters, Stage, Task
-
-PATIENCE = 5
-"""How many updates in a row may be skipped for numbers that are not finite, before the run stops."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """Why an update is skipped. An overflow of fp16 is healed by a smaller loss scale; the rest may be a real fault."""
-
-    text: Text
-    healing: bool = False
 
 
 @dataclass(slots=True)
@@ -82,9 +72,9 @@ class Trainer:
                 self.answer(saving=not line["skipped"] and self.save_due(line))
             return self.finish()
         except OSError as error:
-            raise self.disk_failed(error) from error
+            raise disk_failed(error, self.folder.path, self.counters.update, self.last_good()) from error
         except torch.OutOfMemoryError as error:
-            raise self.memory_failed() from error
+            raise memory_failed(self.task.device, self.counters.update + 1, self.last_good()) from error
         finally:
             self.progress.end()
 
@@ -103,7 +93,8 @@ class Trainer:
         update = counters.update + 1
         rates = set_rates(self.engine.optimizer, applied.rates_at(self.task.curves, update))
         found = self.gradients(batch)
-        loss, norm, fault = found.loss, found.norm, self.fault(found)
+        loss, norm = found.loss, found.norm
+        fault = fault_of(found, self.engine.scaler.scale if self.engine.scaler else 1.0)
         line: dict[str, Any] = {
             "update": update,
             "rate": applied.plain(rates),
@@ -153,18 +144,7 @@ class Trainer:
     def _loss(self, micro: Any, targets: int, model: Any) -> torch.Tensor:
         return self.stage.loss(model, micro) / targets
 
-    def fault(self, found: Outcome) -> _Fault | None:
-        """Why this update must not be applied, if so."""
-        if not math.isfinite(found.loss):
-            return _Fault(Text(f"the loss is {found.loss}", f"损失为 {found.loss}"))
-        if not math.isfinite(found.norm):
-            scale = self.engine.scaler.scale if self.engine.scaler else 1.0
-            if scale > 1.0:
-                return _Fault(Text(f"fp16 overflow at loss scale {scale:g}", f"损失缩放 {scale:g} 下 fp16 溢出"), True)
-            return _Fault(Text(f"the gradient norm is {found.norm}", f"梯度范数为 {found.norm}"))
-        return None
-
-    def skip(self, fault: _Fault, batch: BatchLike, line: Mapping[str, Any]) -> None:
+    def skip(self, fault: Fault, batch: BatchLike, line: Mapping[str, Any]) -> None:
         """Leave the weights, the optimizer and the place on the curve as they are, and say so."""
         self.engine.skip()
         self.counters.skipped += 1
@@ -190,11 +170,7 @@ class Trainer:
         self.history.event(
             "failed", update=update, reason="not finite", checkpoint=str(self.saved) if self.saved else None
         )
-        raise RunFailed(
-            f"{PATIENCE} updates in a row were not finite after update {update}: a lower peak or bfloat16 instead of "
-            f"float16 may help; {good.en}.",
-            f"更新步 {update} 之后连续 {PATIENCE} 次出现非有限值：可降低峰值，或用 bfloat16 代替 float16；{good.zh}。",
-        )
+        raise never_finite(update, good)
 
     def last_good(self) -> Text:
         """Where the run can be taken up again."""
@@ -239,7 +215,7 @@ class Trainer:
         try:
             processes.mark(self.counters.update, "saving")
             self.history.flush()
-            self.saved = checkpoint.save(
+            self.saved = saving.save(
                 self.folder.checkpoints,
                 self.snapshot(),
                 keep=self.task.keep,
@@ -316,24 +292,6 @@ class Trainer:
         self.progress.end()
         self.history.say(proof(counters, task.updates))
         return counters
-
-    def disk_failed(self, error: OSError) -> RunFailed:
-        """The sentence for a disk that refused something without which the run cannot go on."""
-        where, why, good = error.filename or self.folder.path, error.strerror or str(error), self.last_good()
-        return RunFailed(
-            f"the run stopped after update {self.counters.update}: {where}: {why}; {good.en}.",
-            f"训练在更新步 {self.counters.update} 之后停止：{where}：{why}；{good.zh}。",
-        )
-
-    def memory_failed(self) -> RunFailed:
-        """The sentence for a device whose memory is too small."""
-        update, good = self.counters.update, self.last_good()
-        return RunFailed(
-            f"the memory of {self.task.device} was not enough in update {update + 1}: a smaller batch.micro_batch "
-            f"needs less and leaves the batch and its curve as they are; {good.en}.",
-            f"更新步 {update + 1} 时 {self.task.device} 内存不足：减小 batch.micro_batch 可节省内存，"
-            f"批大小和曲线不变；{good.zh}。",
-        )
 
 
 def proof(counters: Counters, updates: int) -> Text:
