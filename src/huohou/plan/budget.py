@@ -112,7 +112,8 @@ def _time(work: Workload, flops: int | None) -> tuple[float | None, Text | None]
         return None, None
     hardware = work.hardware or ("cpu" if work.world_size == 1 and (work.parameters or 0) <= _CPU_LIMIT else "a100")
     if hardware == "cpu":
-        cores = (os.cpu_count() or 1) * work.world_size
+        # Processes on CPUs are taken to share this machine's cores.
+        cores = os.cpu_count() or 1
         basis = Text(
             f"{cores} CPU cores at {CORE_RATE / 1e9:g} GFLOP/s each; give --speed (tokens/s) or --hardware for yours",
             f"{cores} 个 CPU 核、每核 {CORE_RATE / 1e9:g} GFLOP/s；可用 --speed（词元/秒）或 --hardware 给出自己的",

@@ -127,6 +127,7 @@ def plan_of_run(
         price: Of one device for one hour.
         say: Told what is being done where it takes a while.
     """
+    hardware = hardware or ("cpu" if run.train.device == "cpu" else None)
     priced: dict[str, Any] = {"hardware": hardware, "speed": speed, "price": price}
     if exact:
         return prepare(run, say=say, **priced).plan
@@ -196,6 +197,7 @@ def prepare(
     Raises:
         UserError: The data, the model, the tokenizer or the plan has something wrong.
     """
+    hardware = hardware or ("cpu" if run.train.device == "cpu" else None)
     model_base = base_of(run, given=base)
     if model_base is None and run.model.path is not None:
         raise UserError(
