@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -10,28 +9,34 @@ from huohou.audit.dialects.all import named, recognise
 from huohou.audit.document import Document
 from huohou.audit.reading import SEVERITIES, Finding, Given, Reading
 from huohou.audit.rules.all import RULES
-from huohou.audit.rules.base import Rule
+from huohou.audit.rules.base import Found, Rule
+from huohou.audit.suppress import Configuration, configuration, taken_back
 from huohou.errors import UserError
-
-_IGNORED = re.compile(r"huohou:\s*ignore\[([\w\-, ]+)\]\s*(.*)")
+from huohou.language import Text
 
 
 @dataclass(slots=True)
 class Audit:
-    """What was found in one source. ``suppressed`` are findings that a comment takes back, with its reason."""
+    """What was found in one source. ``suppressed`` are findings that somebody takes back, with the reason.
+
+    Attributes:
+        configuration: What the project says of the audit, where it says something.
+    """
 
     document: Document
     dialect: str
     readings: list[Reading] = field(default_factory=list[Reading])
     findings: list[Finding] = field(default_factory=list[Finding])
     suppressed: list[tuple[Finding, str]] = field(default_factory=list[tuple[Finding, str]])
+    configuration: Configuration | None = None
 
 
 def examine(document: Document, given: Given, *, dialect: str | None = None, rules: Iterable[Rule] = RULES) -> Audit:
     """Read a source and apply the rules.
 
     Raises:
-        UserError: No dialect knows it, or the one that was named finds no run in it.
+        UserError: No dialect knows it, or the one that was named finds no run in it; or the project's configuration
+            names a rule that does not exist.
     """
     chosen = named(dialect) if dialect is not None else recognise(document)
     name = document.source.name
@@ -53,45 +58,55 @@ def examine(document: Document, given: Given, *, dialect: str | None = None, rul
             f"{name} configures no training that {chosen.title} would start.",
             f"{name} 中没有 {chosen.title} 会启动的训练配置。",
         )
-    audit = Audit(document, chosen.name, readings)
-    comments = _comments(document)
-    for reading in readings:
-        reading.facts["document"] = document
+    settled = configuration(document.source, [rule.id for rule in RULES])
+    audit = Audit(document, chosen.name, readings, configuration=settled)
+    for number, reading in enumerate(readings):
+        reading.facts |= {"document": document, "given": given, "first": number == 0}
         for rule in rules:
             for found in rule.check(reading):
-                place = found.place
-                finding = Finding(
-                    rule.id,
-                    rule.severity,
-                    (place.file if place else "") or name,
-                    place.line if place else found.line or reading.settings.line,
-                    found.message,
-                    found.fix,
-                    found.edits,
-                )
-                reason = comments.get((rule.id, finding.line), comments.get((rule.id, 0)))
-                if reason is not None and finding.file == name:
-                    audit.suppressed.append((finding, reason))
-                elif finding not in audit.findings:
-                    audit.findings.append(finding)
+                _take(audit, _finding(rule, found, reading, audit))
+    if settled is not None and settled.unreasoned:
+        _take(audit, _without_reason(settled))
     audit.findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.file, f.line, f.rule))
     return audit
 
 
-def _comments(document: Document) -> dict[tuple[str, int], str]:
-    """Suppressions: (rule, line) for the line of the comment and the one after it; a comment on line 1 to 3 that stands
-    alone holds for the file."""
-    found: dict[tuple[str, int], str] = {}
-    for number, line in enumerate(document.source.text.split("\n"), 1):
-        match = _IGNORED.search(line)
-        if match is None:
-            continue
-        alone = line.strip().startswith(("#", "//"))
-        for rule in match.group(1).split(","):
-            key = rule.strip()
-            found[key, number] = match.group(2).strip()
-            if alone:
-                found[key, number + 1] = match.group(2).strip()
-                if number <= 3:
-                    found[key, 0] = match.group(2).strip()
-    return found
+def _finding(rule: Rule, found: Found, reading: Reading, audit: Audit) -> Finding:
+    place, settled = found.place, audit.configuration
+    return Finding(
+        rule.id,
+        rule.severity if settled is None else settled.severity.get(rule.id, rule.severity),
+        (place.file if place else "") or audit.document.source.name,
+        place.line if place else found.line or reading.settings.line,
+        found.message,
+        found.fix,
+        found.edits,
+    )
+
+
+def _take(audit: Audit, finding: Finding) -> None:
+    """A finding is one of the audit's, or one that was taken back."""
+    source = audit.document.source
+    reason = None
+    if finding.file == source.name:
+        back = taken_back(source.text)
+        reason = back.get((finding.rule, finding.line), back.get((finding.rule, 0)))
+    if reason is None and audit.configuration is not None:
+        reason = audit.configuration.reason(finding.rule, source.path)
+    if reason is not None:
+        if (finding, reason) not in audit.suppressed:
+            audit.suppressed.append((finding, reason))
+    elif finding not in audit.findings:
+        audit.findings.append(finding)
+
+
+def _without_reason(settled: Configuration) -> Finding:
+    names = ", ".join(settled.unreasoned)
+    return Finding(
+        "suppression-without-reason",
+        settled.severity.get("suppression-without-reason", "note"),
+        str(settled.file),
+        0,
+        Text(f"{names} is ignored here and nobody says why.", f"此处忽略了 {names}，却没有说明理由。"),
+        Text('write the reason: rule = "why".', '请写明理由：rule = "理由"。'),
+    )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
-from huohou.audit.reading import Given, Reading
+from huohou.audit.document import Document
+from huohou.audit.edits import line_of
+from huohou.audit.reading import Edit, Given, Reading
 from huohou.audit.rules.base import Example, Found, Rule
+from huohou.audit.values import Value
 from huohou.language import Text
 
 
@@ -28,8 +32,26 @@ def check(reading: Reading) -> Iterator[Found]:
             "leave the scheduler out of prepare, or write Accelerator(step_scheduler_with_optimizer=False).",
             "不要把调度器交给 prepare，或写 Accelerator(step_scheduler_with_optimizer=False)。",
         ),
+        _edit(reading),
         line=reading.settings.line,
     )
+
+
+def _edit(reading: Reading) -> tuple[Edit, ...]:
+    """The argument put into the only call of Accelerator; with an accumulation the flag means something else."""
+    document: Document = reading.facts["document"]
+    calls = [call for call in document.module.calls if call.last_name == "Accelerator"] if document.module else []
+    if len(calls) != 1 or "gradient_accumulation_steps" in calls[0].settings or calls[0].positional:
+        return ()
+    place = Value(None, calls[0].line, "", document.source.name)
+    line = line_of(reading, place)
+    if line is None or line.count("Accelerator(") != 1:
+        return ()
+    empty = "Accelerator()" in line
+    old, more = ("Accelerator()", ")") if empty else ("Accelerator(", ", ")
+    if not empty and line.rstrip().endswith("("):
+        more = ","
+    return (Edit(place.file, place.line, old, f"Accelerator(step_scheduler_with_optimizer=False{more}"),)
 
 
 def _file(more: str) -> Example:
@@ -57,6 +79,6 @@ RULE = Rule(
     ),
     victims=("huggingface/accelerate #1382", "huggingface/accelerate #2142", "Lightricks/LTX-Video-Trainer #67"),
     check=check,
-    bad=(_file(""),),
+    bad=(replace(_file(""), fixed=_file("step_scheduler_with_optimizer=False").text),),
     good=(_file("step_scheduler_with_optimizer=False"),),
 )

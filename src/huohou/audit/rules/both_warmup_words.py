@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from huohou.audit.edits import removed
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
@@ -15,7 +17,10 @@ def check(reading: Reading) -> Iterator[Found]:
     steps, ratio = reading.facts.get("warmup_steps") or 0, reading.facts.get("warmup_ratio") or 0
     if not (steps > 0 and ratio > 0):
         return
-    old = reading.facts.get("era") in ("<=4.51", "4.52-4.57") or reading.facts.get("framework") == "axolotl"
+    old = reading.facts.get("era") in ("<=4.51", "4.52-4.57") or reading.facts.get("framework") in (
+        "axolotl",
+        "paddlenlp",
+    )
     used, unused = (("warmup_steps", steps), ("warmup_ratio", ratio))[:: 1 if old else -1]
     yield Found(
         reading.settings.find(unused[0]),
@@ -25,6 +30,7 @@ def check(reading: Reading) -> Iterator[Found]:
             f"起作用的是 {used[0]} {used[1]:g}，{unused[0]} {unused[1]:g} 被忽略；Transformers 4 与 5 的取舍相反。",
         ),
         Text(f"leave {unused[0]} out.", f"删去 {unused[0]}。"),
+        removed(reading, unused[0], reading.settings.find(unused[0])),
     )
 
 
@@ -42,6 +48,6 @@ RULE = Rule(
     ),
     victims=("PaddlePaddle/PaddleNLP llama/pretrain_argument.json", "huggingface/transformers PR #41326"),
     check=check,
-    bad=(trainer("4.57", warmup_ratio="0.1"),),
+    bad=(replace(trainer("4.57", warmup_ratio="0.1"), fixed=trainer("4.57").text),),
     good=(trainer("4.57", warmup_steps=None, warmup_ratio="0.1"),),
 )

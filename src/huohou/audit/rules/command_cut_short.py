@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from huohou.audit.reading import Reading
+from huohou.audit.document import Document
+from huohou.audit.edits import line_of
+from huohou.audit.reading import Edit, Reading
 from huohou.audit.rules.base import Example, Found, Rule
+from huohou.audit.values import Value
 from huohou.language import Text
 
 
@@ -26,8 +30,20 @@ def check(reading: Reading) -> Iterator[Found]:
                 else "反斜杠后面有空格：bash 到此结束这条命令，下面的参数都不生效。",
             ),
             Text("take it out.", "请删去。"),
+            () if comment else _edit(reading, cut.line),
             line=cut.line,
         )
+
+
+def _edit(reading: Reading, line: int) -> tuple[Edit, ...]:
+    """The blanks behind the backslash taken out."""
+    name = reading.settings.name
+    document: Document = reading.facts["document"]
+    text = line_of(reading, Value(None, line, "", document.source.name))
+    blank = None if text is None else re.search(r"\\[ \t]+$", text)
+    if text is None or blank is None or text.count(blank.group()) != 1 or not name:
+        return ()
+    return (Edit(document.source.name, line, blank.group(), "\\"),)
 
 
 def _file(inside: str) -> Example:
@@ -54,6 +70,9 @@ RULE = Rule(
     ),
     victims=("OpenBMB/MiniCPM sft_finetune.sh",),
     check=check,
-    bad=(_file("  # --seed 42 \\\n"),),
+    bad=(
+        _file("  # --seed 42 \\\n"),
+        Example("run.sh", _file("  --seed 42 \\ \n").text, fixed=_file("  --seed 42 \\\n").text),
+    ),
     good=(_file(""),),
 )

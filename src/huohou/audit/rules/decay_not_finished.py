@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from huohou.audit.reading import Given, Reading
+from huohou.audit.edits import replaced
+from huohou.audit.reading import Edit, Given, Reading
 from huohou.audit.rules.base import Example, Found, Rule
 from huohou.language import Text
+
+_LENGTHS = ("lr_decay_iters", "lr_scheduler.total_steps", "num_training_steps", "scheduler.params.total_num_steps")
 
 
 def check(reading: Reading) -> Iterator[Found]:
@@ -19,7 +23,7 @@ def check(reading: Reading) -> Iterator[Found]:
         if role.warmup >= updates or last <= 0.02 * role.applied.peak:
             continue
         yield Found(
-            reading.settings.find("gradient_accumulation_steps", "lr_decay_iters", "max_steps", "total_steps", "T_max"),
+            reading.settings.find("gradient_accumulation_steps", *_LENGTHS, "max_steps", "total_steps", "T_max"),
             Text(
                 f"the scheduler is made for {horizon:g} updates and the run makes {updates}: it ends at {last:.6g}, "
                 f"{last / role.applied.peak:.0%} of the peak.",
@@ -27,7 +31,25 @@ def check(reading: Reading) -> Iterator[Found]:
                 f"{last / role.applied.peak:.0%}。",
             ),
             Text(f"make the scheduler {updates} updates long.", f"把调度器的总步数设为 {updates}。"),
+            _edit(reading, updates),
         )
+
+
+def _edit(reading: Reading, updates: int) -> tuple[Edit, ...]:
+    """The length of the scheduler alone, where it is written as a plain number."""
+    for key in _LENGTHS:
+        place = reading.settings.find(key)
+        if place is not None and place.written.isdigit():
+            return replaced(reading, key, place, str(updates))
+    return ()
+
+
+def _titan(total: int) -> Example:
+    text = (
+        "[optimizer]\nlr = 3e-4\n\n[training]\nsteps = 100\n\n"
+        f"[lr_scheduler]\nwarmup_steps = 10\ntotal_steps = {total}\n"
+    )
+    return Example("run.toml", text)
 
 
 def _file(accumulation: int) -> Example:
@@ -52,6 +74,6 @@ RULE = Rule(
     ),
     victims=("deepspeedai/DeepSpeedExamples step1_supervised_finetuning/main.py", "allenai/open-instruct #537"),
     check=check,
-    bad=(_file(8),),
+    bad=(_file(8), replace(_titan(200), fixed=_titan(100).text)),
     good=(_file(1),),
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from huohou.audit.reading import Given, Reading
+from huohou.audit.edits import added
+from huohou.audit.reading import Edit, Given, Reading
 from huohou.audit.rules.base import Example, Found, Rule
+from huohou.audit.values import Settings
 from huohou.language import Text
 
 
@@ -23,13 +25,26 @@ def check(reading: Reading) -> Iterator[Found]:
             "没有写 warmup_type，因此按对数预热：走完十分之一时已到峰值的三分之二。",
         ),
         Text('write "warmup_type": "linear".', '请写 "warmup_type": "linear"。'),
+        _edit(reading, config),
     )
+
+
+def _edit(reading: Reading, config: Settings) -> tuple[Edit, ...]:
+    """The word behind the first entry of the parameters that stands plainly on its line."""
+    for key in ("warmup_num_steps", "warmup_max_lr", "warmup_min_lr", "total_num_steps"):
+        edit = added(reading, key, config.find(f"scheduler.params.{key}"), "warmup_type", '"linear"')
+        if edit:
+            return edit
+    return ()
 
 
 def _file(scheduler: str, lr: str = "1e-4") -> Example:
     optimizer = f'"optimizer": {{"type": "AdamW", "params": {{"lr": {lr}}}}}'
     return Example("ds.json", f'{{"train_batch_size": 8, {optimizer}, "scheduler": {scheduler}}}', Given(updates=1000))
 
+
+_PARAMS = '{"type": "WarmupLR", "params": {"warmup_min_lr": 1e-6, "warmup_max_lr": 1e-4, "warmup_num_steps": 100}}'
+_LINEAR = _PARAMS.replace('"warmup_num_steps": 100', '"warmup_num_steps": 100, "warmup_type": "linear"')
 
 RULE = Rule(
     id="deepspeed-log-warmup",
@@ -45,15 +60,6 @@ RULE = Rule(
     ),
     victims=("deepspeedai/DeepSpeed #1298",),
     check=check,
-    bad=(
-        _file(
-            '{"type": "WarmupLR", "params": {"warmup_min_lr": 1e-6, "warmup_max_lr": 1e-4, "warmup_num_steps": 100}}'
-        ),
-    ),
-    good=(
-        _file(
-            '{"type": "WarmupLR", "params": {"warmup_min_lr": 1e-6, "warmup_max_lr": 1e-4, "warmup_num_steps": 100, '
-            '"warmup_type": "linear"}}'
-        ),
-    ),
+    bad=(Example("ds.json", _file(_PARAMS).text, Given(updates=1000), fixed=_file(_LINEAR).text),),
+    good=(_file(_LINEAR),),
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from huohou.audit.reading import Reading
+from huohou.audit.edits import renamed
+from huohou.audit.reading import Edit, Reading
 from huohou.audit.rules.base import Example, Found, Rule
 from huohou.language import Text
 
@@ -24,7 +25,15 @@ def check(reading: Reading) -> Iterator[Found]:
             f"{reading.facts['updates']} 步的。",
         ),
         Text("write --lr-warmup-iters.", "请写 --lr-warmup-iters。"),
+        _edit(reading, float(fraction)),
     )
+
+
+def _edit(reading: Reading, fraction: float) -> tuple[Edit, ...]:
+    if "lr_warmup_iters" in reading.settings or reading.facts.get("unit") == "samples":
+        return ()
+    steps = str(round(fraction * reading.facts["updates"]))
+    return renamed(reading, "lr_warmup_fraction", reading.settings.find("lr_warmup_fraction"), "lr_warmup_iters", steps)
 
 
 def _file(more: str) -> Example:
@@ -46,6 +55,12 @@ RULE = Rule(
     ),
     victims=("THUDM/slime PR #516", "NVIDIA/Megatron-LM #1413"),
     check=check,
-    bad=(_file("--lr-decay-iters 800"),),
+    bad=(
+        Example(
+            "run.sh",
+            _file("--lr-decay-iters 800").text,
+            fixed=_file("--lr-decay-iters 800").text.replace("fraction 0.1", "iters 100"),
+        ),
+    ),
     good=(_file(""),),
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
+from huohou.audit.rules.places import PEAK, SCHEDULER, WARMUP
 from huohou.language import Text
 
 _DECAYING = (
@@ -17,7 +18,9 @@ _DECAYING = (
 
 def check(reading: Reading) -> Iterator[Found]:
     """W = 0 in a schedule that could warm up."""
-    if reading.facts.get("family") != "transformers" or reading.facts.get("scheduler") not in _DECAYING:
+    ours = reading.facts.get("family") == "huohou" and reading.facts.get("optimizer_state") == "fresh"
+    theirs = reading.facts.get("family") == "transformers" and reading.facts.get("scheduler") in _DECAYING
+    if not ours and not theirs:
         return
     if reading.facts.get("warmup_steps") or reading.facts.get("warmup_ratio"):
         return
@@ -25,7 +28,7 @@ def check(reading: Reading) -> Iterator[Found]:
         if role.warmup > 0 or role.applied.updates < 2 or reading.facts.get("deepspeed_scheduler"):
             continue
         yield Found(
-            reading.settings.find("warmup_steps", "num_warmup_steps", "warmup_ratio", "learning_rate"),
+            reading.settings.find(*WARMUP, *PEAK, *SCHEDULER),
             Text(
                 f"there is no warmup: update 1 uses the peak {role.applied.peak:g} with moments from one batch.",
                 f"没有预热：第 1 步就以峰值 {role.applied.peak:g} 更新，而动量只来自一个批次。",

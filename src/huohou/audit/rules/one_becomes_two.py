@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from huohou.audit.edits import replaced
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Example, Found, Rule
 from huohou.language import Text
@@ -16,6 +17,7 @@ def check(reading: Reading) -> Iterator[Found]:
             reading.settings.find("warmup_steps"),
             Text("warmup_steps 1 is run as 2.", "warmup_steps 1 会按 2 执行。"),
             Text("write warmup_steps: 2, or a share.", "请写 warmup_steps: 2，或写占比。"),
+            replaced(reading, "warmup_steps", reading.settings.find("warmup_steps"), "2"),
         )
 
 
@@ -38,6 +40,6 @@ RULE = Rule(
     ),
     victims=("axolotl-ai-cloud/axolotl core/builders/base.py", "hiyouga/LLaMA-Factory #4005"),
     check=check,
-    bad=(_file(1),),
+    bad=(Example("run.yml", _file(1).text, fixed=_file(2).text),),
     good=(_file(20),),
 )

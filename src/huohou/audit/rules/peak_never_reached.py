@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from huohou.audit.applied import look
 from huohou.audit.reading import Given, Reading
 from huohou.audit.rules.base import Example, Found, Rule
+from huohou.audit.rules.places import PEAK, SCHEDULER, WARMUP
 from huohou.language import Text
 
 
@@ -16,10 +17,10 @@ def check(reading: Reading) -> Iterator[Found]:
         if role.warmup >= role.applied.updates or not role.applied.peak:
             continue
         seen = look(role.applied)
-        if seen.peak_at is not None or seen.peak > 0.999 * role.applied.peak:
+        if seen.peak_at is not None or not 0 < seen.peak <= 0.999 * role.applied.peak:
             continue
         yield Found(
-            reading.settings.find("scheduler.type", "lr_scheduler_type", "warmup_steps"),
+            reading.settings.find(*SCHEDULER, *WARMUP, *PEAK),
             Text(
                 f"the highest rate is {seen.peak:.6g}; the peak {role.applied.peak:g} is never used.",
                 f"最高学习率是 {seen.peak:.6g}，峰值 {role.applied.peak:g} 从未用到。",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from huohou.audit.edits import removed
 from huohou.audit.reading import Reading
-from huohou.audit.rules.base import Found, Rule
+from huohou.audit.rules.base import Example, Found, Rule
 from huohou.audit.rules.examples import trainer
 from huohou.audit.values import as_number
 from huohou.language import Text
@@ -38,8 +40,16 @@ def check(reading: Reading) -> Iterator[Found]:
             f"预热 {role.warmup:g}、稳定 {stable or 0:g}、衰减 {decay:g} 共 {total:g} 步，训练 {updates} 步：{zh}。",
         ),
         Text("leave num_stable_steps out: it is what remains.", "不写 num_stable_steps，由其余步数决定。"),
+        removed(reading, "num_stable_steps", place) if stable is not None and role.warmup + decay <= updates else (),
     )
 
+
+def _file(kwargs: str) -> Example:
+    return trainer(lr_scheduler_type='"warmup_stable_decay"', lr_scheduler_kwargs=kwargs)
+
+
+_WRONG = _file('{"num_stable_steps": 300, "num_decay_steps": 200, "min_lr_ratio": 0.1}')
+_RIGHT = _file('{"num_decay_steps": 200, "min_lr_ratio": 0.1}')
 
 RULE = Rule(
     id="phases-do-not-fit",
@@ -56,16 +66,6 @@ RULE = Rule(
     ),
     victims=("huggingface/transformers #34905", "OpenBMB/MiniCPM-V #459"),
     check=check,
-    bad=(
-        trainer(
-            lr_scheduler_type='"warmup_stable_decay"',
-            lr_scheduler_kwargs='{"num_stable_steps": 300, "num_decay_steps": 200, "min_lr_ratio": 0.1}',
-        ),
-    ),
-    good=(
-        trainer(
-            lr_scheduler_type='"warmup_stable_decay"',
-            lr_scheduler_kwargs='{"num_decay_steps": 200, "min_lr_ratio": 0.1}',
-        ),
-    ),
+    bad=(replace(_WRONG, fixed=_RIGHT.text),),
+    good=(_RIGHT,),
 )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from huohou.audit.applied import look, looked_at
+from huohou.audit.edits import replaced
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Example, Found, Rule
 from huohou.language import Text
+
+_TOTAL = ("lr_scheduler.total_steps", "total_steps")
 
 
 def check(reading: Reading) -> Iterator[Found]:
@@ -18,13 +22,14 @@ def check(reading: Reading) -> Iterator[Found]:
             continue
         first = next((u for u in looked_at(role.applied) if role.applied.rate(u) < 0), 1)
         yield Found(
-            reading.settings.find("lr_scheduler.total_steps", "total_steps"),
+            reading.settings.find(*_TOTAL),
             Text(
                 f"{seen.negative} updates have a rate below 0, the first is update {first}; the last rate is "
                 f"{seen.last:.6g}: the loss is driven up.",
                 f"{seen.negative} 个更新步的学习率为负，从更新步 {first} 起，最后为 {seen.last:.6g}：损失会被推高。",
             ),
             Text("make the scheduler as long as the run.", "让调度器的总步数不小于训练的步数。"),
+            replaced(reading, "total_steps", reading.settings.find(*_TOTAL), str(role.applied.updates)),
         )
 
 
@@ -46,6 +51,6 @@ RULE = Rule(
     ),
     victims=("huggingface/transformers PR #327", "pytorch/torchtitan #2326"),
     check=check,
-    bad=(_file("total_steps = 50\n"),),
+    bad=(replace(_file("total_steps = 50\n"), fixed=_file("total_steps = 100\n").text),),
     good=(_file(""),),
 )

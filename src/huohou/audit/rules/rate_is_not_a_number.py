@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 
-from huohou.audit.reading import Reading
+from huohou.audit.edits import replaced
+from huohou.audit.reading import Edit, Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
-from huohou.audit.values import as_number
+from huohou.audit.values import Value, as_number
 from huohou.language import Text
 
 
@@ -28,8 +32,19 @@ def check(reading: Reading) -> Iterator[Found]:
             place,
             Text(f"{key} is {place.value!r}, which is no number.", f"{key} 是 {place.value!r}，不是数字。"),
             Text("write digits of ASCII, such as 1e-4.", "请用半角数字，例如 1e-4。"),
+            _edit(reading, key, place),
         )
 
+
+def _edit(reading: Reading, key: str, place: Value) -> tuple[Edit, ...]:
+    """The number that the text looks like, where it looks like one."""
+    text = unicodedata.normalize("NFKC", str(place.value)).strip()
+    text = text.replace(",", ".").replace("−", "-").replace("–", "-")
+    text = re.sub("[oO]", "0", text)
+    return replaced(reading, key, place, text) if as_number(text) is not None else ()
+
+
+_WRONG = trainer(learning_rate='"1,5e-5"')
 
 RULE = Rule(
     id="rate-is-not-a-number",
@@ -41,6 +56,6 @@ RULE = Rule(
     ),
     victims=("yaml/pyyaml #173",),
     check=check,
-    bad=(trainer(learning_rate='"1,5e-5"'),),
+    bad=(replace(_WRONG, fixed=_WRONG.text.replace("1,5", "1.5")),),
     good=(trainer(learning_rate='"1e-4"'),),
 )

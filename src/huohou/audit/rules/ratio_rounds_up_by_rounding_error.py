@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
+from huohou.audit.edits import renamed
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
@@ -21,16 +23,21 @@ def check(reading: Reading) -> Iterator[Found]:
     exact = math.ceil(Fraction(repr(float(ratio))) * int(role.horizon or 0))
     if not exact or role.warmup != exact + 1:
         return
+    key = "warmup_ratio" if "warmup_ratio" in reading.settings else "warmup_steps"
+    alone = not ("warmup_ratio" in reading.settings and "warmup_steps" in reading.settings)
     yield Found(
-        reading.settings.find("warmup_ratio", "warmup_steps"),
+        reading.settings.find(key),
         Text(
             f"{ratio:g} of {role.horizon:g} updates is {exact}, but {exact + 1} are warmed up: the product is "
             "rounded up.",
             f"{role.horizon:g} 步的 {ratio:g} 是 {exact} 步，实际预热 {exact + 1} 步：浮点乘积被向上取整。",
         ),
         Text(f"write warmup_steps: {exact}.", f"请写 warmup_steps: {exact}。"),
+        renamed(reading, key, reading.settings.find(key), "warmup_steps", str(exact)) if alone else (),
     )
 
+
+_WRONG = trainer(warmup_steps="0.07", max_steps="100")
 
 RULE = Rule(
     id="ratio-rounds-up-by-rounding-error",
@@ -42,6 +49,6 @@ RULE = Rule(
     ),
     victims=("huggingface/transformers training_args.py get_warmup_steps",),
     check=check,
-    bad=(trainer(warmup_steps="0.07", max_steps="100"),),
+    bad=(replace(_WRONG, fixed=_WRONG.text.replace("0.07", "7")),),
     good=(trainer(warmup_steps="0.05", max_steps="100"),),
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from huohou.audit.reading import Given, Reading
+from huohou.audit.edits import replaced
+from huohou.audit.reading import Edit, Given, Reading
 from huohou.audit.rules.base import Example, Found, Rule
 from huohou.errors import UserError
 from huohou.language import Text
@@ -17,20 +19,34 @@ def check(reading: Reading) -> Iterator[Found]:
         if horizon is None or not 1 <= horizon < updates or not role.applied.peak:
             continue
         try:
-            low, last = role.applied.rate(int(horizon)), role.applied.rate(updates)
+            low = role.applied.rate(int(horizon))
+            # A wave that goes on may be low again where the run ends.
+            rest = updates - int(horizon)
+            highest = max(role.applied.rate(int(horizon) + rest * part // 200) for part in range(1, 201))
         except UserError:
             continue
-        if last <= low + 1e-3 * role.applied.peak:
+        if highest <= low + 1e-3 * role.applied.peak:
             continue
         yield Found(
             reading.settings.find("T_max", "num_training_steps", "max_steps", "lr_decay_iters", "total_steps"),
             Text(
                 f"the scheduler ends at update {horizon:g} and the run at {updates}: the rate rises again from "
-                f"{low:.6g} to {last:.6g}.",
-                f"调度器在第 {horizon:g} 步结束，而训练有 {updates} 步：学习率从 {low:.6g} 又升到 {last:.6g}。",
+                f"{low:.6g} to {highest:.6g}.",
+                f"调度器在第 {horizon:g} 步结束，而训练有 {updates} 步：学习率从 {low:.6g} 又升到 {highest:.6g}。",
             ),
-            Text(f"make the scheduler {updates} updates long.", f"把调度器的总步数设为 {updates}。"),
+            Text(f"write T_max={updates - 1}.", f"请写 T_max={updates - 1}。")
+            if reading.facts.get("scheduler") == "CosineAnnealingLR"
+            else Text(f"make the scheduler {updates} updates long.", f"把调度器的总步数设为 {updates}。"),
+            _edit(reading, updates - 1),
         )
+
+
+def _edit(reading: Reading, length: int) -> tuple[Edit, ...]:
+    """The length of a single scheduler, where it is written as a plain number."""
+    if reading.facts.get("scheduler") != "CosineAnnealingLR":
+        return ()
+    place = reading.settings.find("T_max")
+    return replaced(reading, "T_max", place, str(length)) if place is not None and place.written.isdigit() else ()
 
 
 def _file(updates: int) -> Example:
@@ -53,6 +69,6 @@ RULE = Rule(
     ),
     victims=("lucidrains/imagen-pytorch #71", "OpenRLHF/OpenRLHF PR #1351"),
     check=check,
-    bad=(_file(1500),),
-    good=(_file(1000),),
+    bad=(replace(_file(1500), fixed=_file(1500).text.replace("1000", "1499")),),
+    good=(_file(1001),),
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from huohou.audit.reading import Reading
+from huohou.audit.edits import renamed, replaced
+from huohou.audit.reading import Edit, Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
 from huohou.language import Text
@@ -50,8 +52,34 @@ def check(reading: Reading) -> Iterator[Found]:
             "write lr_scheduler_type: cosine_with_min_lr." if floor else f"it takes {known or 'nothing'}.",
             "请写 lr_scheduler_type: cosine_with_min_lr。" if floor else f"它接受 {known or '无参数'}。",
         ),
+        _edit(reading, kind, strange),
     )
 
+
+_FLOOR = {
+    "cosine_with_min_lr": "min_lr_rate",
+    "cosine_warmup_with_min_lr": "min_lr_rate",
+    "warmup_stable_decay": "min_lr_ratio",
+}
+
+
+def _edit(reading: Reading, kind: str, strange: list[str]) -> tuple[Edit, ...]:
+    """A floor under the word of its type; a plain cosine becomes the one that has a floor."""
+    if len(strange) != 1 or strange[0] not in ("min_lr", "min_lr_rate", "min_lr_ratio"):
+        return ()
+    key = strange[0]
+    place = reading.settings.find(f"lr_scheduler_kwargs.{key}", "lr_scheduler_kwargs")
+    if kind == "cosine" and key != "min_lr_ratio":
+        written = reading.settings.find("lr_scheduler_type")
+        word = "cosine_with_min_lr"
+        quoted = f'"{word}"' if written is not None and written.file.endswith(".py") else word
+        return replaced(reading, "lr_scheduler_type", written, quoted)
+    if kind in _FLOOR and key != "min_lr":
+        return renamed(reading, key, place, _FLOOR[kind])
+    return ()
+
+
+_WRONG = trainer(lr_scheduler_kwargs='{"min_lr_ratio": 0.1}')
 
 RULE = Rule(
     id="scheduler-argument-not-taken",
@@ -67,6 +95,6 @@ RULE = Rule(
     ),
     victims=("modelscope/ms-swift sft_args.py", "EleutherAI/gpt-neox PR #1008"),
     check=check,
-    bad=(trainer(lr_scheduler_kwargs='{"min_lr_ratio": 0.1}'),),
+    bad=(replace(_WRONG, fixed=trainer().text),),
     good=(trainer(),),
 )

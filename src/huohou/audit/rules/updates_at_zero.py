@@ -8,19 +8,22 @@ from huohou.audit.applied import look
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
+from huohou.audit.rules.places import PEAK, SCHEDULER, WARMUP
 from huohou.language import Text
 
 
 def check(reading: Reading) -> Iterator[Found]:
     """The first update, and those after it, as long as they are at 0."""
     for role in reading.roles:
+        if role.name in reading.facts.get("planned_zeros", ()):
+            continue
         many = 0
         while many < min(role.applied.updates, 1000) and role.applied.rate(many + 1) == 0.0:
             many += 1
         if not many or look(role.applied).peak <= 0:
             continue
         yield Found(
-            reading.settings.find("warmup_steps", "num_warmup_steps", "warmup_ratio", "lr_warmup_iters"),
+            reading.settings.find(*WARMUP, *SCHEDULER, *PEAK),
             Text(
                 f"the first {many} updates are at rate 0: their batches are read and change nothing but the "
                 "optimizer's "

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
+from huohou.audit.rules.places import PEAK, WARMUP
 from huohou.language import Text
 
 
@@ -18,9 +19,7 @@ def check(reading: Reading) -> Iterator[Found]:
             continue
         highest = max(role.applied.rate(1), role.applied.rate(updates))
         share = highest / role.applied.peak
-        place = reading.settings.find(
-            "warmup_steps", "num_warmup_steps", "warmup_ratio", "lr_warmup_iters", "lr_warmup_samples"
-        )
+        place = reading.settings.find(*WARMUP, *PEAK)
         better = max(1, updates // 20)
         yield Found(
             place,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from huohou.audit.edits import renamed
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
@@ -25,8 +27,13 @@ def check(reading: Reading) -> Iterator[Found]:
             f"write warmup_steps: {ratio:g} (a number below 1 is a share of the run), or keep transformers below 5.15.",
             f"改写 warmup_steps: {ratio:g}（小于 1 即为占比），或使用 5.15 以前的 transformers。",
         ),
+        renamed(reading, "warmup_ratio", reading.settings.find("warmup_ratio"), "warmup_steps")
+        if "warmup_steps" not in reading.settings
+        else (),
     )
 
+
+_WRONG = trainer("5.20", warmup_steps=None, warmup_ratio="0.1")
 
 RULE = Rule(
     id="warmup-ratio-removed",
@@ -42,6 +49,6 @@ RULE = Rule(
     ),
     victims=("huggingface/trl PR #4983", "unslothai/unsloth PR #4019", "huggingface/peft #2949"),
     check=check,
-    bad=(trainer("5.20", warmup_steps=None, warmup_ratio="0.1"),),
+    bad=(replace(_WRONG, fixed=_WRONG.text.replace("warmup_ratio", "warmup_steps")),),
     good=(trainer("5.20", warmup_steps="0.1"),),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from huohou.audit.edits import renamed
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
@@ -22,8 +24,13 @@ def check(reading: Reading) -> Iterator[Found]:
             f"transformers 5 以前 warmup_steps {steps:g} 不是占比：要么报错，要么没有预热。",
         ),
         Text(f"write warmup_ratio: {steps:g}.", f"请写 warmup_ratio: {steps:g}。"),
+        renamed(reading, "warmup_steps", reading.settings.find("warmup_steps"), "warmup_ratio")
+        if "warmup_ratio" not in reading.settings
+        else (),
     )
 
+
+_WRONG = trainer("4.57", warmup_steps="0.03")
 
 RULE = Rule(
     id="warmup-share-on-old-version",
@@ -37,6 +44,6 @@ RULE = Rule(
     ),
     victims=("hiyouga/LLaMA-Factory #4005", "vllm-project/semantic-router PR #3940"),
     check=check,
-    bad=(trainer("4.57", warmup_steps="0.03"),),
+    bad=(replace(_WRONG, fixed=_WRONG.text.replace("warmup_steps", "warmup_ratio")),),
     good=(trainer("5.20", warmup_steps="0.03"),),
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from huohou.audit.edits import replaced
 from huohou.audit.reading import Reading
 from huohou.audit.rules.base import Found, Rule
 from huohou.audit.rules.examples import trainer
@@ -26,6 +28,7 @@ def check(reading: Reading) -> Iterator[Found]:
             f"warmup_steps {amount:g} 是 {int(amount)} 个更新步而不是占比：只有小于 1 的数才是占比。",
         ),
         Text("write a whole number of updates, or a share below 1.", "请写整数步数，或小于 1 的占比。"),
+        replaced(reading, "warmup_steps", place, str(int(amount))) if amount > 1 else (),
     )
 
 
@@ -45,6 +48,9 @@ RULE = Rule(
     ),
     victims=("Nerogar/OneTrainer PR #558", "hiyouga/LLaMA-Factory #4005"),
     check=check,
-    bad=(trainer(warmup_steps="1.0"), trainer(warmup_steps="10.7")),
+    bad=(
+        trainer(warmup_steps="1.0"),
+        replace(trainer(warmup_steps="10.7"), fixed=trainer(warmup_steps="10").text),
+    ),
     good=(trainer(warmup_steps="0.1"), trainer(warmup_steps="10")),
 )
