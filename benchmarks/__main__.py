@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.measure import ROOT, say
 from benchmarks.results import Options, write
 
-NAMES = ("cold", "stream", "data", "step", "command", "sft")
+NAMES = ("cold", "audit", "stream", "data", "step", "command", "sft")
 
 
 def main() -> None:

@@ -34,6 +34,13 @@ def smoke(name: str, results: Path) -> dict[str, Any]:
 
 
 @pytest.mark.heavy
+def test_audit(tmp_path: Path) -> None:
+    found = smoke("audit", tmp_path)
+    assert set(found["figures"]) == set(found["runs"])
+    assert {name.partition(",")[0] for name in found["figures"]} == {"one file", "a folder of 50 files"}
+
+
+@pytest.mark.heavy
 def test_cold(tmp_path: Path) -> None:
     found = smoke("cold", tmp_path)
     assert set(found["figures"]) == set(found["runs"])

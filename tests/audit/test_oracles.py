@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,33 @@ def test_logged_rates(shared_data: Path, name: str, rate: str, epochs: int, more
         # The rate was read after the step: it is the one of the next update; a skipped update moves nothing.
         after = int(row["update"]) - int(row["skipped_updates"]) + 1
         assert role.applied.rate(after) == pytest.approx(float(row["lr_logged_after_update"]), rel=1e-12, abs=0)
+
+
+STEPS = [
+    ("step1_supervised_finetuning", "opt/single_node/run_1.3b.sh", 7360, ("model",)),
+    ("step2_reward_model_finetuning", "opt/single_node/run_350m.sh", 1840, ("model",)),
+    ("step2_dpo_finetuning", "opt/single_node/run_350m.sh", 2354, ("model",)),
+    ("step3_rlhf_finetuning", "opt/single_node/run_1.3b.sh", 477, ("actor", "critic")),
+]
+LOGGED = re.compile(r"step=(\d+), skipped=(\d+), lr=\[([^,\]]+)")
+
+
+@pytest.mark.external
+@pytest.mark.parametrize(("step", "script", "updates", "names"), STEPS, ids=[each[0] for each in STEPS])
+def test_the_examples_own_scripts_and_logs(step: str, script: str, updates: int, names: tuple[str, ...]) -> None:
+    """``HUOHOU_DEEPSPEED_EXAMPLES`` is a checkout of DeepSpeedExamples: its launch scripts beside its published logs."""
+    folder = os.environ.get("HUOHOU_DEEPSPEED_EXAMPLES")
+    if not folder:
+        pytest.skip("HUOHOU_DEEPSPEED_EXAMPLES names no checkout of DeepSpeedExamples")
+    place = Path(folder) / "applications" / "DeepSpeed-Chat" / "training" / step
+    (log,) = (place / "training_log_output").glob("*.log")
+    found = LOGGED.findall(log.read_text(encoding="utf-8", errors="replace"))
+    # Line 0 is written before training; a run's roles write one after the other.
+    rows = [(int(at), int(skipped), float(rate)) for at, skipped, rate in found if int(at) > 0]
+    path = place / "training_scripts" / script
+    audit = examine(Document(Source(str(path), path.read_text(encoding="utf-8"), path)), Given(updates=updates))
+    roles = {role.name: role.applied for role in audit.readings[0].roles}
+    assert len(rows) > 90 and tuple(roles) == names
+    for number, (at, skipped, rate) in enumerate(rows):
+        curve = roles[names[number % len(names)]]
+        assert curve.rate(at - skipped + 1) == pytest.approx(rate, rel=1e-12, abs=0), (at, skipped)

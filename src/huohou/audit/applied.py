@@ -69,6 +69,7 @@ def _rex(x: float, _: float) -> float:
 
 SHAPES: Mapping[str, Shape] = {
     "hold": lambda x, _: 0.0,
+    "staircase": lambda x, _: math.floor(x),
     "linear": lambda x, _: x,
     "cosine": _cosine,
     "restarts": _restarts,
@@ -90,13 +91,18 @@ class Piece:
     Attributes:
         first: The position at which it takes over from the piece before it.
         shape: A name of :data:`SHAPES`, or ``inverse sqrt``: ``start · √(parameter / (parameter + p − first))``, or
-            ``geometric``: ``start · parameter^(p − first)``, or ``stairs``: the same, a step every ``span`` positions.
+            ``geometric``: ``start · parameter^(p − first)``, or ``stairs``: the same, a step every ``span`` positions,
+            or ``hyperbolic``: ``start / (1 + parameter · (p − first) / span)``, or ``cycle``: up and down again and
+            again, see :func:`_cycle`, or ``warm restarts``: see :func:`_warm_restarts`.
         start: The value (a multiple of the peak) at position ``origin``.
         end: The value after ``span`` positions.
         span: Over how many positions the shape goes from start to end.
         origin: Where the shape begins, if not at ``first``.
         parameter: What the shape needs besides: cycles, an exponent, a length.
         lowest: The value is not allowed below this.
+        more: What a shape needs besides its parameter.
+        function: The value itself by the position, for what is written as a function in the file; it goes before the
+            shape.
     """
 
     first: float
@@ -107,11 +113,21 @@ class Piece:
     origin: float | None = None
     parameter: float = 0.5
     lowest: float | None = None
+    more: tuple[float, ...] = ()
+    function: Callable[[float], float] | None = None
 
     def value(self, position: float) -> float:
         """The multiple of the peak at a position."""
         x = position - (self.first if self.origin is None else self.origin)
-        if self.shape == "inverse sqrt":
+        if self.function is not None:
+            value = self.start * self.function(x)
+        elif self.shape == "cycle":
+            value = _cycle(x, self)
+        elif self.shape == "warm restarts":
+            value = _warm_restarts(x, self)
+        elif self.shape == "hyperbolic":
+            value = self.start / (1.0 + self.parameter * x / self.span)
+        elif self.shape == "inverse sqrt":
             value = self.start * math.sqrt(self.parameter / (self.parameter + x))
         elif self.shape == "geometric":
             value = self.start * self.parameter**x
@@ -125,9 +141,57 @@ class Piece:
             value = (
                 self.start + (self.end - self.start) * share
                 if self.start < self.end
-                else (self.end + (self.start - self.end) * (1.0 - share))
+                else (self.end + (self.start - self.end) * _left(self, x, share))
             )
         return value if self.lowest is None else max(self.lowest, value)
+
+
+def _left(piece: Piece, x: float, share: float) -> float:
+    """What is left of a fall. Near its end the complement of the share would cost the digits that a log shows."""
+    match piece.shape:
+        case "linear":
+            return (piece.span - x) / piece.span
+        case "cosine":
+            return 0.5 * (1.0 + math.cos(2.0 * math.pi * piece.parameter * (x / piece.span)))
+        case "power" if x <= piece.span:
+            return (1.0 - x / piece.span) ** piece.parameter
+        case _:
+            return 1.0 - share
+
+
+def _cycle(x: float, piece: Piece) -> float:
+    """Up over ``parameter · span`` positions, down over the rest of ``span``, and again.
+
+    ``more`` is (stairs up, stairs down, by which every cycle is lower, by which every position is lower); stairs of 0
+    are a straight line.
+    """
+    up, down, lower, decay = piece.more or (0.0, 0.0, 1.0, 1.0)
+    through = 1.0 + x / piece.span
+    cycle = math.floor(through)
+    share = through - cycle
+    rising = share <= piece.parameter
+    scale = share / piece.parameter if rising else (share - 1.0) / (piece.parameter - 1.0)
+    stairs = up if rising else down
+    if stairs > 0:
+        # Counted from whole positions: a share just below a stair would lose a whole one.
+        inside, length = x % piece.span, piece.parameter * piece.span
+        length = round(length) if abs(length - round(length)) < 1e-9 else length
+        place = inside / length if inside <= length else (piece.span - inside) / (piece.span - length)
+        stairs = up if inside <= length else down
+        scale = math.floor(place * stairs + 1e-9) / stairs
+    return piece.start + (piece.end - piece.start) * scale * lower ** (cycle - 1) * decay**x
+
+
+def _warm_restarts(x: float, piece: Piece) -> float:
+    """Cosines from start to end over ``span`` positions, each ``parameter`` times as long as the one before it."""
+    inside, length = x, piece.span
+    if piece.parameter <= 1.0:
+        inside = x % length
+    else:
+        while inside >= length:
+            inside -= length
+            length *= piece.parameter
+    return piece.end + (piece.start - piece.end) * (1.0 + math.cos(math.pi * inside / length)) / 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +210,7 @@ class Applied:
         past: What it does beyond it.
         factors: Curves that multiply this one, each with its own positions (their peaks are 1).
         overrides: Rates of single updates that follow no formula (by number).
+        held: So many updates in a row stand at one position (a scheduler that is stepped once an epoch or a rollout).
     """
 
     peak: float
@@ -158,6 +223,7 @@ class Applied:
     past: Past = "goes on"
     factors: tuple[Applied, ...] = ()
     overrides: Mapping[int, float] = field(default_factory=dict[int, float])
+    held: int = 1
 
     def __post_init__(self) -> None:
         if not self.pieces:
@@ -167,7 +233,7 @@ class Applied:
 
     def position(self, update: int) -> float:
         """Where the framework's scheduler stands in an update (from 1)."""
-        position = self.offset + self.scale * (update - 1)
+        position = self.offset + self.scale * ((update - 1) // self.held)
         return position if self.lowest_position is None else max(position, self.lowest_position)
 
     def value(self, update: int) -> float:
@@ -216,6 +282,43 @@ class Applied:
         return replace(self, updates=updates)
 
 
+Beyond = Literal["holds", "rebounds", "goes negative", "falls further", "raises"]
+"""What a scheduler does after its own end: keeps one value, rises again, gives rates below zero, falls on, or raises an
+error."""
+
+
+def beyond(curve: Applied, horizon: float | None = None) -> Beyond:
+    """What a curve does after its end, seen in twice its length.
+
+    Args:
+        curve: The curve.
+        horizon: The number of updates that the scheduler was made for, where it is not that of the run.
+    """
+    end = max(1, math.ceil(min(horizon if horizon is not None else curve.updates, 1e15)))
+    width = max(20, end)
+    places = sorted({end + 1 + width * step // 400 for step in range(401)} | {end + step for step in range(1, 22)})
+    small = 1e-9 * abs(curve.peak)
+    rates: list[float] = []
+    for place in places:
+        try:
+            rates.append(curve.rate(place))
+        except UserError:
+            return "raises"
+        except ArithmeticError:
+            # The formula itself divides by zero there, and so does the framework.
+            return "raises"
+    if min(rates) < -small:
+        return "goes negative"
+    lowest = rates[0]
+    for rate in rates[1:]:
+        if rate > lowest + small:
+            return "rebounds"
+        lowest = min(lowest, rate)
+    # Some come to rest an update or two later: an index behind, or a jump to the least rate.
+    late = rates[3:]
+    return "holds" if max(late) - min(late) <= small else "falls further"
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What can be said of an applied curve by looking at every update of it."""
@@ -241,6 +344,19 @@ _MOST = 200_000
 
 def look(curve: Applied) -> Seen:
     """Walk over a curve once. Counts and the area of a run of more than 200,000 updates are estimates from a grid."""
+    for known, seen in _LOOKED:
+        if known is curve:
+            return seen
+    seen = _look(curve)
+    _LOOKED[:] = [*_LOOKED[-7:], (curve, seen)]
+    return seen
+
+
+_LOOKED: list[tuple[Applied, Seen]] = []
+"""The last curves that were walked over: many rules ask the same of one."""
+
+
+def _look(curve: Applied) -> Seen:
     updates = looked_at(curve)
     first = last = 0.0
     highest, at = -math.inf, None
@@ -273,6 +389,6 @@ def looked_at(curve: Applied) -> Sequence[int]:
     for part in (curve, *curve.factors):
         for piece in part.pieces:
             for position in (piece.first, piece.first + piece.span, *([] if part.end is None else [part.end])):
-                seam = int((position - part.offset) / part.scale) + 1 if part.scale else 1
+                seam = int((position - part.offset) / part.scale) * part.held + 1 if part.scale else 1
                 found.update(range(max(1, seam - 3), min(end, seam + 3) + 1))
     return sorted(found)

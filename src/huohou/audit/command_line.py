@@ -54,6 +54,9 @@ def flags(command: Command, file: str) -> Settings:
             continue
         values: list[Word] = []
         while index < len(words) and not is_flag(words[index].text):
+            if values and key in ("m", "module"):
+                # What stands behind the module is the program's own, such as Hydra's a.b=c.
+                break
             values.append(words[index])
             index += 1
         if not values:

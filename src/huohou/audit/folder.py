@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +28,13 @@ class Several:
     Attributes:
         audits: Those that train something, in the order of their names.
         errors: Files that look like a training and could not be understood, with the sentence.
+        skipped: Files that are no text within bounds (too large, binary, a pipe), with the sentence.
         others: How many files configure no training.
     """
 
     audits: list[Audit] = field(default_factory=list[Audit])
     errors: list[tuple[str, Text]] = field(default_factory=list[tuple[str, Text]])
+    skipped: list[tuple[str, Text]] = field(default_factory=list[tuple[str, Text]])
     others: int = 0
 
 
@@ -51,6 +54,11 @@ def audit_all(paths: list[str], given: Given, dialect: str | None, *, each: bool
 def _one(name: str, given: Given, dialect: str | None, found: Several, *, told: bool) -> None:
     try:
         document = Document(read_source(name))
+    except UserError as error:
+        # What a person names is to be read; what merely lies in a folder may be data.
+        (found.errors if told else found.skipped).append((name, error.text))
+        return
+    try:
         if not told and dialect is None and recognise(document) is None:
             found.others += 1
             return
@@ -79,17 +87,35 @@ def table(found: Several) -> str:
     rows = [head, *(_row(audit) for audit in found.audits)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += [f"{name}: {text}" for name, text in found.errors]
+    lines += [f"{name}: {text}" for name, text in [*found.errors, *found.skipped]]
+    left = len(found.skipped)
+    skipped = Text(f", {left} were skipped", f"，跳过 {left} 个") if left else Text("", "")
     lines.append(
         str(
             Text(
                 f"{len(found.audits)} files train something, {len(found.errors)} were not understood, "
-                f"{found.others} others.",
-                f"{len(found.audits)} 个文件配置了训练，{len(found.errors)} 个无法读懂，其他 {found.others} 个。",
+                f"{found.others} others{skipped.en}.",
+                f"{len(found.audits)} 个文件配置了训练，{len(found.errors)} 个无法读懂，"
+                f"其他 {found.others} 个{skipped.zh}。",
             )
         )
     )
     return "\n".join(lines)
+
+
+def counts(found: Several) -> dict[str, int]:
+    """How often each rule fired, the most frequent first."""
+    many = Counter(each.rule for audit in found.audits for each in audit.findings)
+    return dict(sorted(many.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def rule_table(found: Several) -> str:
+    """One line a rule that fired: how often, and in how many files."""
+    files = Counter(rule for audit in found.audits for rule in {each.rule for each in audit.findings})
+    rows = [(str(Text("rule", "规则")), str(Text("findings", "问题数")), str(Text("files", "文件数")))]
+    rows += [(rule, str(many), str(files[rule])) for rule, many in counts(found).items()]
+    width = max(len(row[0]) for row in rows)
+    return "\n".join(f"{rule.ljust(width)}  {many:>8}  {inside:>6}" for rule, many, inside in rows)
 
 
 def _row(audit: Audit) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from huohou.audit.applied import look
+from huohou.audit.applied import beyond, look
 from huohou.audit.examine import Audit
 from huohou.audit.reading import Finding, Reading, Role
+from huohou.audit.said import said
 
 
 def plain(audit: Audit) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def plain(audit: Audit) -> dict[str, Any]:
 def _reading(reading: Reading) -> dict[str, Any]:
     return {
         "title": reading.title,
+        "written": {key: {"value": value.value, "line": value.line} for key, value in said(reading.settings)},
         "curves": {role.name: _role(role, reading) for role in reading.roles},
         "assumptions": [text.plain() for text in reading.assumptions],
         "missing": [text.plain() for text in reading.missing],
@@ -76,6 +78,8 @@ def _role(role: Role, reading: Reading) -> dict[str, Any]:
         "zero_updates": seen.zero,
         "negative_updates": seen.negative,
         "horizon": role.horizon,
+        "past_end": beyond(role.applied, role.horizon),
+        "tokens_per_update": reading.facts.get("tokens_per_update"),
         "assumptions": [text.en for text in reading.assumptions],
     }
 

@@ -7,13 +7,14 @@ unreadable. Branches are all looked at, in the order in which they stand.
 from __future__ import annotations
 
 import ast
-import json
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from huohou.audit.notebook import read_cells
 from huohou.audit.source import Source
 from huohou.audit.values import UNREADABLE, Settings, Value
 
@@ -32,6 +33,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
+_MOST_ARGUMENTS = 1000
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "int": int, "float": float, "str": str, "round": round, "max": max, "min": min,
     "math.ceil": math.ceil, "math.floor": math.floor,
@@ -62,40 +64,36 @@ class Module:
     calls: list[Call] = field(default_factory=list[Call])
     names: dict[str, Value] = field(default_factory=dict[str, Value])
     """What each name of the file was last set to."""
+    classes: dict[str, Settings] = field(default_factory=dict[str, Settings])
+    """The fields of each class of the file with their defaults; ``name`` says the classes that it is made from."""
     tree: ast.Module | None = None
 
 
-def read_python(source: Source) -> Module | None:
-    """A Python file or a notebook's code; ``None`` where it is neither."""
-    text = (
-        _notebook(source.text)
-        if source.suffix == ".ipynb" or source.text.lstrip().startswith('{"cells"')
-        else source.text
-    )
+def read_python(
+    source: Source, known: Mapping[str, Value] | None = None, tree: ast.Module | None = None
+) -> Module | None:
+    """A Python file or a notebook's code; ``None`` where it is neither.
+
+    ``known`` are names that hold a value before it begins (``args.lr`` of a command line), which its own defaults for
+    arguments do not change; ``tree`` is the file's own, where it was parsed before.
+    """
+    text: str | None = source.text
+    if source.suffix == ".ipynb" or source.text.lstrip().startswith('{"cells"'):
+        cells = read_cells(source.text)
+        text = None if cells is None else cells.python
     if text is None or len(text) > _LONGEST:
         return None
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-    module = Module(tree=tree)
+    if tree is None:
+        try:
+            with warnings.catch_warnings():
+                # An invalid escape in somebody's text is theirs.
+                warnings.simplefilter("ignore")
+                tree = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+    module = Module(tree=tree, names=dict(known or {}))
     _Visitor(source, module).walk(tree)
     return module
-
-
-def _notebook(text: str) -> str | None:
-    """The code cells one after another; lines of the shell (``!pip``) and magics become comments."""
-    try:
-        cells = json.loads(text)["cells"]
-        parts = [
-            "".join(cell["source"]) if isinstance(cell["source"], list) else str(cell["source"])
-            for cell in cells
-            if cell.get("cell_type") == "code"
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    lines = "\n".join(parts).split("\n")
-    return "\n".join("#" + line if line.lstrip().startswith(("!", "%")) else line for line in lines)
 
 
 class _Visitor:
@@ -114,20 +112,59 @@ class _Visitor:
                 self._assign([node.target], node.value)
             elif isinstance(node, ast.Call):
                 self._call(node, None)
+            elif isinstance(node, ast.ClassDef):
+                self._class(node)
+            elif isinstance(node, ast.If) and self._is_left_out(node.test):
+                # ``if args.max_steps is None`` fills in what nobody gave.
+                stack.extend(reversed(node.orelse))
+                continue
             children = list(ast.iter_child_nodes(node))
             if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
                 # The call itself was taken with its target; what is inside it is still to be looked at.
                 children = list(ast.iter_child_nodes(node.value))
             stack.extend(reversed(children))
 
+    def _is_left_out(self, test: ast.expr) -> bool:
+        """Whether a test asks if a number is ``None``, or for a name that was set to ``False``."""
+        match test:
+            case ast.Name(id=name):
+                value = self.module.names.get(name)
+                return value is not None and value.value is False
+            case ast.Compare(left=left, ops=[ast.Is()], comparators=[ast.Constant(value=None)]):
+                value = self.module.names.get(_dotted(left) or "")
+                return value is not None and isinstance(value.value, int | float) and not isinstance(value.value, bool)
+            case _:
+                return False
+
+    def _class(self, node: ast.ClassDef) -> None:
+        """The fields of a dataclass: ``x: float = 1.0``, or ``= field(default=1.0)``."""
+        bases = " ".join(name for base in node.bases if (name := _dotted(base)) is not None)
+        fields = self.module.classes.setdefault(node.name, Settings(name=bases, line=node.lineno))
+        for each in node.body:
+            if not (isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.value is not None):
+                continue
+            value = each.value
+            if isinstance(value, ast.Call) and (_dotted(value.func) or "").rsplit(".", 1)[-1] == "field":
+                given = next((keyword.value for keyword in value.keywords if keyword.arg == "default"), None)
+                if given is None:
+                    continue
+                value = given
+            fields.values[each.target.id] = self._value(value)
+
     def _assign(self, targets: list[ast.expr], value: ast.expr) -> None:
-        name = next((_dotted(target) for target in targets), None)
+        first = targets[0] if targets else None
+        name = _dotted(first.elts[0] if isinstance(first, ast.Tuple) and first.elts else first) if first else None
         if isinstance(value, ast.Call):
-            self._call(value, name)
-            if self._name_of(value) == "dict":
-                for keyword in value.keywords if name is not None else ():
-                    if keyword.arg is not None:
-                        self.module.names[f"{name}.{keyword.arg}"] = self._value(keyword.value)
+            self._call(value, None if isinstance(first, ast.Tuple) else name)
+            if name is not None and name != "args" and "arg" in (self._name_of(value) or "").rsplit(".", 1)[-1]:
+                self._parsed(name)
+        if isinstance(first, ast.Tuple):
+            self._several(first, value)
+            return
+        if isinstance(value, ast.Call) and self._name_of(value) == "dict":
+            for keyword in value.keywords if name is not None else ():
+                if keyword.arg is not None:
+                    self.module.names[f"{name}.{keyword.arg}"] = self._value(keyword.value)
         if name is None:
             return
         if isinstance(value, ast.Dict):
@@ -135,6 +172,22 @@ class _Visitor:
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
                     self.module.names[f"{name}.{key.value}"] = self._value(member)
         self.module.names[name] = self._value(value)
+
+    def _parsed(self, name: str) -> None:
+        """``opt = parser.parse_args()``: the arguments under another name than ``args``."""
+        known = [key for key in self.module.names if key.startswith("args.")]
+        if len(known) <= _MOST_ARGUMENTS and len(self.module.names) <= 10 * _MOST_ARGUMENTS:
+            for key in known:
+                self.module.names[name + key.removeprefix("args")] = self.module.names[key]
+
+    def _several(self, targets: ast.Tuple, value: ast.expr) -> None:
+        """``a, b = 1, 2``."""
+        values = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(targets.elts) else None
+        for place, each in enumerate(targets.elts):
+            name = _dotted(each)
+            if name is not None:
+                plain = Value(UNREADABLE, value.lineno, "…", self.source.name)
+                self.module.names[name] = plain if values is None else self._value(values[place])
 
     def _call(self, node: ast.Call, target: str | None) -> None:
         name = self._name_of(node)
@@ -148,6 +201,11 @@ class _Visitor:
                     for key, member in zip(keyword.value.keys, keyword.value.values, strict=True):
                         if isinstance(key, ast.Constant) and isinstance(key.value, str):
                             settings.values[f"{keyword.arg}.{key.value}"] = self._value(member)
+                elif isinstance(keyword.value, ast.Call):
+                    # Trainer.Config(training=TrainingConfig(steps=10)): training.steps.
+                    for inner in keyword.value.keywords:
+                        if inner.arg is not None:
+                            settings.values[f"{keyword.arg}.{inner.arg}"] = self._value(inner.value)
             elif (spread := _dotted(keyword.value)) is not None:
                 start = spread + "."
                 for known, value in self.module.names.items():
@@ -163,8 +221,10 @@ class _Visitor:
         flags = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
         flag = next((flag for flag in flags if flag.startswith("--")), None)
         default = settings.values.get("default")
-        if flag is not None and default is not None:
-            self.module.names.setdefault(f"args.{flag.lstrip('-').replace('-', '_')}", default)
+        if flag is not None:
+            # One without a default has to come from a command line.
+            told = default or Value(UNREADABLE, node.lineno, flag, self.source.name)
+            self.module.names.setdefault(f"args.{flag.lstrip('-').replace('-', '_')}", told)
 
     def _name_of(self, node: ast.Call) -> str | None:
         return _dotted(node.func)
@@ -193,6 +253,12 @@ class _Visitor:
                     for key, value in zip(keys, values, strict=True)
                     if isinstance(key, ast.Constant)
                 }
+            case ast.Compare(left=left, ops=[ast.Is() | ast.IsNot() as op], comparators=[ast.Constant(value=None)]):
+                value = self.plain(left, depth + 1)
+                return UNREADABLE if value is UNREADABLE else (value is None) == isinstance(op, ast.Is)
+            case ast.Subscript():
+                known = self.module.names.get(_member(node) or "")
+                return UNREADABLE if known is None else known.value
             case ast.Name() | ast.Attribute():
                 name = _dotted(node)
                 known = self.module.names.get(name) if name is not None else None
@@ -223,9 +289,10 @@ def evaluate(value: Value, module: Module, known: Mapping[str, float], depth: in
         tree = ast.parse(value.written, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return UNREADABLE
+    tree = _Known(known).visit(tree)
     names: dict[str, Value] = {}
     for node in ast.walk(tree):
-        name = _dotted(node) if isinstance(node, ast.Name | ast.Attribute) else None
+        name = _dotted(node) if isinstance(node, ast.Name | ast.Attribute) else _member(node)
         if name is None:
             continue
         if name in known:
@@ -233,6 +300,28 @@ def evaluate(value: Value, module: Module, known: Mapping[str, float], depth: in
         elif name in module.names:
             names[name] = Value(evaluate(module.names[name], module, known, depth + 1))
     return _Visitor(Source(value.file, ""), Module(names=names)).plain(tree)
+
+
+class _Known(ast.NodeTransformer):
+    """Calls whose value is known otherwise (``len(train_dataloader)``), by their text."""
+
+    def __init__(self, known: Mapping[str, float]) -> None:
+        self.known = known
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        value = self.known.get(ast.unparse(node)) if self.known and _small(node) else None
+        if value is not None:
+            return ast.copy_location(ast.Constant(value), node)
+        self.generic_visit(node)
+        return node
+
+
+def _member(node: ast.AST) -> str | None:
+    """``config["lr"]`` as the name ``config.lr``."""
+    if not (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)):
+        return None
+    owner = _dotted(node.value)
+    return f"{owner}.{node.slice.value}" if owner is not None and isinstance(node.slice.value, str) else None
 
 
 def _called(name: str, values: list[Any]) -> Any:

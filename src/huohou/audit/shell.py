@@ -1,130 +1,94 @@
 """Shell scripts, read and never run: the commands in them, with variables put in where their values are written.
 
 What would have to be run to be known, such as ``$(date)`` or an argument ``$1`` without a default, stays unknown and is
-marked as such. A comment inside a command that goes on over several lines ends that command, as bash would have it.
+marked as such. The body of a loop over written words is read for each of them, that of a function where it is called.
+A comment inside a command that goes on over several lines ends that command, as bash would have it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-UNKNOWN = "\ufffd"
-"""Stands in a word for a part that only running the script could tell."""
+from huohou.audit.shell_script import BETWEEN, LONGEST, UNKNOWN, Command, Cut, Function, Script, Word, bounded
+from huohou.audit.shell_words import (
+    ARRAY,
+    ASSIGNMENT,
+    BLANK,
+    DECLARES,
+    DEEPEST,
+    MOST_WORDS,
+    NAME,
+    OPENERS,
+    Words,
+    closing,
+)
 
-_MOST_WORDS = 20_000
-_LONGEST = 1_000_000
-"""Characters of a script at most; those of its values are a tenth of that, or they are unknown."""
-_DEEPEST = 20
-_BETWEEN = "\x1f"
-"""Stands between the words of an array, which come apart again where the array is used."""
-_ARRAY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
-_BLANK = re.compile(r"\\[ \t]+(?=\n)")
+__all__ = ["UNKNOWN", "Command", "Cut", "Script", "Word", "read_shell"]
+
+_MOST_TURNS = 64
+"""Times that loops are gone around in one script, and calls of its functions; what is left is read once, unknown."""
 _HERE = re.compile(r"<<-?[ \t]*['\"]?([A-Za-z_][A-Za-z0-9_]*)['\"]?")
+_FLAG_FOLLOWS = re.compile(r"(?:[^\n]*\n[ \t]*#)*[^\n]*\n[ \t]*-")
+"""From inside a line: whether the next line that is no comment goes on with a flag."""
+_TARGET = re.compile(r">+[ \t]*(\S+)")
+_FUNCTION = re.compile(r"\([ \t]*\)\s*\{")
 _REDIRECTION = re.compile(r"[<>]+&?[ \t]*")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=(.*)", re.DOTALL)
-_ENDS = {";", "&", "|", "&&", "||", "\n", "(", ")", ";;"}
-_OPENERS = {
-    "if",
-    "then",
-    "else",
-    "elif",
-    "fi",
-    "for",
-    "while",
-    "until",
-    "do",
-    "done",
-    "case",
-    "esac",
-    "{",
-    "}",
-    "!",
-    "time",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One word of a command after quotes and variables, and the line on which it begins (from 1)."""
-
-    text: str
-    line: int
-
-    @property
-    def known(self) -> bool:
-        """Whether running the script could not make it another one."""
-        return UNKNOWN not in self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One simple command: its words, and the variables set before it (``A=1 python x.py``)."""
-
-    words: tuple[Word, ...]
-    environment: dict[str, str] = field(default_factory=dict[str, str])
-
-    @property
-    def line(self) -> int:
-        """Where it begins."""
-        return self.words[0].line if self.words else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A line inside a command at which bash stops reading it: what stands after it is dropped."""
-
-    line: int
-    why: str
-    """``comment`` or ``space after backslash``."""
+_SHELLS = {"bash", "sh", "zsh", "eval"}
+_RATE = re.compile(r"--(?:[\w.\-]{0,40}[\-_.])?(?:lr|learning[\-_]rate)\b")
+_FLAGS = re.compile(r"(?:^|\s)--[A-Za-z][\w.\-]*")
 
 
 @dataclass(slots=True)
-class Script:
-    """The commands of a script, in order, what its variables hold at its end, and where commands are cut off."""
+class _Loop:
+    """A loop over written words: where its body begins, and the words that are still to come."""
 
-    commands: list[Command] = field(default_factory=list[Command])
-    variables: dict[str, str] = field(default_factory=dict[str, str])
-    cuts: list[Cut] = field(default_factory=list[Cut])
+    name: str
+    values: list[str]
+    place: int
+    line: int
 
 
 @dataclass(slots=True)
-class _Reader:
-    """One pass over the text, a character at a time."""
+class _Reader(Words):
+    """One pass over the commands of a text."""
 
-    text: str
-    script: Script
-    place: int = 0
-    line: int = 1
-    words: list[Word] = field(default_factory=list[Word])
     count: int = 0
     continued: bool = False
     """Whether the present command reached this line by a backslash."""
-    depth: int = 0
+    loops: list[_Loop | None] = field(default_factory=list["_Loop | None"])
+    """Those that are open; ``None`` for one that is gone through once."""
+    target: str | None = None
+    """The file into which the present command writes."""
+    waiting: _Loop | None = None
+    """A ``for`` whose ``do`` is still to come."""
 
     def read(self) -> None:
-        while self.place < len(self.text) and self.count < _MOST_WORDS:
+        while self.place < len(self.text) and self.count < MOST_WORDS:
             character = self.text[self.place]
             if character in " \t":
                 self.place += 1
-            elif character == "\\" and self._next() == "\n":
+            elif character == "\\" and self.following() == "\n":
                 self.place += 2
                 self.line += 1
                 self.continued = True
-            elif character == "\\" and (blank := _BLANK.match(self.text, self.place)):
+            elif character == "\\" and (blank := BLANK.match(self.text, self.place)):
                 # The backslash escapes the blank and not the end of the line, so the command ends here.
-                self.script.cuts.append(Cut(self.line, "space after backslash"))
+                if _FLAG_FOLLOWS.match(self.text, blank.end()):
+                    self.script.cuts.append(Cut(self.line, "space after backslash"))
                 self.place = blank.end()
             elif character == "\n":
                 self._finish()
                 self.place += 1
                 self.line += 1
             elif character == "#":
-                if self.continued and self.words:
+                if self.continued and self.words and _FLAG_FOLLOWS.match(self.text, self.place):
                     self.script.cuts.append(Cut(self.line, "comment"))
                 while self.place < len(self.text) and self.text[self.place] != "\n":
                     self.place += 1
+            elif character == "(" and self._function():
+                continue
             elif character in ";&|()":
                 self._finish()
                 self.place += 1
@@ -134,13 +98,49 @@ class _Reader:
                 words = self.word()
                 self.words += words
                 self.count += max(1, len(words))
+                if len(self.words) == 1 and words and words[0].text in ("do", "done"):
+                    self._turn(words[0].text)
                 if (
                     self.words
-                    and _ARRAY.fullmatch(self.words[-1].text)
+                    and ARRAY.fullmatch(self.words[-1].text)
                     and self.text[self.place : self.place + 1] == "("
                 ):
                     self._array(self.words.pop())
         self._finish()
+
+    def _function(self) -> bool:
+        """``name() { … }``: the body is kept for its calls."""
+        name = self.words[-1].text if self.words and len(self.words) <= 2 else ""
+        head = _FUNCTION.match(self.text, self.place)
+        if head is None or not NAME.fullmatch(name):
+            return False
+        end = closing(self.text, head.end() - 1, "{", "}")
+        line = self.line + self.text[self.place : head.end()].count("\n")
+        self.script.functions[name] = Function(self.text[head.end() : end - 1], line)
+        self.line += self.text[self.place : end].count("\n")
+        self.place = end
+        self.words = []
+        return True
+
+    def _turn(self, word: str) -> None:
+        """The beginning or the end of a loop's body: with words left it is gone through again."""
+        self.words = []
+        if word == "do":
+            loop, self.waiting = self.waiting, None
+            if loop is not None:
+                loop.place, loop.line = self.place, self.line
+                self.script.variables[loop.name] = loop.values.pop(0)
+            self.loops.append(loop)
+            return
+        loop = self.loops.pop() if self.loops else None
+        if loop is None or not loop.values:
+            return
+        self.script.turns += 1
+        if self.script.turns > _MOST_TURNS:
+            return
+        self.script.variables[loop.name] = loop.values.pop(0)
+        self.place, self.line = loop.place, loop.line
+        self.loops.append(loop)
 
     def _array(self, name: Word) -> None:
         """``NAME=( … )``: its words are kept as one value with marks between them."""
@@ -151,7 +151,7 @@ class _Reader:
             if character in " \t\n":
                 self.line += character == "\n"
                 self.place += 1
-            elif character == "\\" and self._next() == "\n":
+            elif character == "\\" and self.following() == "\n":
                 self.line += 1
                 self.place += 2
             elif character == "#":
@@ -161,25 +161,22 @@ class _Reader:
                 self.place += 1
             else:
                 values += [word.text for word in self.word()]
-            if len(values) > _MOST_WORDS:
+            if len(values) > MOST_WORDS:
                 break
         self.place += 1
         more = name.text.endswith("+=")
         key = name.text.rstrip("=").rstrip("+")
         before = [self.script.variables[key]] if more and key in self.script.variables else []
-        self.script.variables[key] = _bounded(_BETWEEN.join([*before, *values]))
-
-    def _next(self) -> str:
-        return self.text[self.place + 1 : self.place + 2]
+        self.script.variables[key] = bounded(BETWEEN.join([*before, *values]))
 
     def _redirection(self) -> None:
         """``> file``, ``2>&1``, ``<<EOF`` say nothing about the command; a here-document is skipped."""
         here = _HERE.match(self.text, self.place)
         if here:
-            end = re.search(rf"^\t*{re.escape(here.group(1))}[ \t]*$", self.text[self.place :], re.MULTILINE)
-            skipped = self.text[self.place : self.place + end.end()] if end else self.text[self.place :]
+            end = re.compile(rf"^\t*{re.escape(here.group(1))}[ \t]*$", re.MULTILINE).search(self.text, self.place)
+            skipped = self.text[self.place : end.end() if end else len(self.text)]
             first, newline, rest = skipped.partition("\n")
-            self._here_document(rest)
+            self._here_document(rest, first, plain="'" in here.group() or '"' in here.group())
             self.place += len(first)
             if newline:
                 self._finish()
@@ -188,252 +185,174 @@ class _Reader:
             return
         match = _REDIRECTION.match(self.text, self.place)
         self.place = match.end() if match else self.place + 1
+        writes = match is not None and ">" in match.group()
         if self.words and self.words[-1].text.isdigit() and len(self.words[-1].text) == 1:
             self.words.pop()
         if self.place < len(self.text) and self.text[self.place] not in "\n;&|":
-            self.word()
+            name = "".join(word.text for word in self.word())
+            self.target = name if writes else self.target
 
-    def _here_document(self, body: str) -> None:
-        """``read -r -d '' NAME <<EOF``: a common way to write a command down before it is started."""
-        if len(self.words) < 2 or self.words[0].text != "read" or self.depth >= _DEEPEST:
+    def _here_document(self, rest: str, first: str, *, plain: bool) -> None:
+        """``read -r -d '' NAME <<EOF``: a common way to write a command down before it is started; ``cat > FILE`` and
+        ``bash`` are the others."""
+        lines = rest.rpartition("\n")[0]
+        target = _TARGET.search(first)
+        name = self.target if target is None else "".join(word.text for word in self._inner(target.group(1)).word())
+        if name and self.words and self.words[0].text in ("cat", "tee"):
+            self.script.files[name] = lines if plain else self.filled(lines)
+        if not self.words or self.depth >= DEEPEST:
             return
-        name = next((w.text for w in reversed(self.words) if _NAME.fullmatch(w.text)), None)
-        lines = body.rsplit("\n", 1)[0]
-        inner = _Reader(lines, Script(variables=dict(self.script.variables)), depth=self.depth + 1)
-        inner.read()
-        if name is not None:
-            words = [word.text for command in inner.script.commands for word in command.words]
-            self.script.variables[name] = _bounded(" ".join(words))
+        if self.words[0].text == "read" and len(self.words) > 1:
+            variable = next((w.text for w in reversed(self.words) if NAME.fullmatch(w.text)), None)
+            inner = _Reader(lines, Script(variables=dict(self.script.variables)), depth=self.depth + 1)
+            inner.read()
+            if variable is not None:
+                words = [word.text for command in inner.script.commands for word in command.words]
+                self.script.variables[variable] = bounded(" ".join(words))
+        elif self.words[0].text.rsplit("/", 1)[-1] in (*_SHELLS, "sbatch", "qsub", "ssh"):
+            inner = self._inner(lines)
+            inner.line = self.line + 1
+            inner.read()
 
-    def word(self) -> list[Word]:
-        """The next word; several where an unquoted variable holds blanks, or an array is spelled out."""
-        line, texts, any_part = self.line, [""], False
-        while self.place < len(self.text):
-            character = self.text[self.place]
-            if character in " \t\n;&|()<>":
-                break
-            split = False
-            if character == "'":
-                end = self.text.find("'", self.place + 1)
-                end = len(self.text) if end < 0 else end
-                part = self.text[self.place + 1 : end]
-                self.line += part.count("\n")
-                self.place = end + 1
-            elif character == '"':
-                part = self._quoted()
-            elif character == "\\":
-                if _BLANK.match(self.text, self.place):
-                    break
-                part = self._next()
-                if part == "\n":
-                    self.line += 1
-                    part = ""
-                    if texts == [""] and not any_part:
-                        self.place += 2
-                        continue
-                self.place += 2
-            elif character == "$":
-                part, split = self._dollar(), True
-            elif character == "`":
-                end = self.text.find("`", self.place + 1)
-                self.place = len(self.text) if end < 0 else end + 1
-                part = UNKNOWN
-            else:
-                part = character
-                self.place += 1
-            any_part = any_part or not split or bool(part)
-            pieces = re.split(r"[\s\x1f]+" if split else _BETWEEN, part)
-            texts[-1] += pieces[0]
-            texts += pieces[1:]
-            if len(texts) > _MOST_WORDS or len(texts[-1]) > _LONGEST:
-                break
-        return [Word(text, line) for text in texts if text or (any_part and len(texts) == 1)]
-
-    def _quoted(self) -> str:
-        parts = list[str]()
-        self.place += 1
-        while self.place < len(self.text):
-            character = self.text[self.place]
-            if character == '"':
-                self.place += 1
-                break
-            if character == "\\":
-                following = self._next()
-                if following == "\n":
-                    self.line += 1
-                else:
-                    parts.append(following if following in '"\\$`' else "\\" + following)
-                self.place += 2
-            elif character == "$":
-                parts.append(self._dollar())
-            elif character == "`":
-                end = self.text.find("`", self.place + 1)
-                self.place = len(self.text) if end < 0 else end + 1
-                parts.append(UNKNOWN)
-            else:
-                self.line += character == "\n"
-                parts.append(character)
-                self.place += 1
-        return "".join(parts)
-
-    def _dollar(self) -> str:
-        text, place = self.text, self.place
-        if text.startswith("$((", place):
-            return self._arithmetic()
-        if text.startswith("$(", place):
-            self.place = _closing(text, place + 1, "(", ")")
-            return UNKNOWN
-        if text.startswith("${", place):
-            self.place = _closing(text, place + 1, "{", "}")
-            return self._braces(text[place + 2 : self.place - 1])
-        name = _NAME.match(text, place + 1)
-        if name:
-            self.place = name.end()
-            return self._value(name.group())
-        special = text[place + 1 : place + 2]
-        if special and special in "0123456789@*#?$!-":
-            self.place += 2
-            return UNKNOWN
-        self.place += 1
-        return "$"
-
-    def _braces(self, inner: str) -> str:
-        name = _NAME.match(inner)
-        if name is None:
-            # ${1:-default}, ${#x}, ${!x}
-            default = re.fullmatch(r"\d+:?[-=](.*)", inner, re.DOTALL)
-            return self._expanded(default.group(1)) if default else UNKNOWN
-        rest = inner[name.end() :]
-        if not rest:
-            return self._value(name.group())
-        default = re.fullmatch(r":?[-=](.*)", rest, re.DOTALL)
-        if default:
-            value = self.script.variables.get(name.group())
-            return value if value else self._expanded(default.group(1))
-        # An array: ${ARGS[@]} gives its words, which were kept with blanks between them.
-        if rest in ("[@]", "[*]"):
-            return self._value(name.group())
-        return UNKNOWN
-
-    def _value(self, name: str) -> str:
-        return self.script.variables.get(name, UNKNOWN)
-
-    def _expanded(self, text: str) -> str:
-        if not text:
-            return ""
-        if self.depth >= _DEEPEST:
-            return UNKNOWN
-        inner = _Reader(text, Script(variables=self.script.variables), depth=self.depth + 1)
-        return " ".join(word.text for word in inner.word())
-
-    def _arithmetic(self) -> str:
-        start = self.place
-        self.place = _closing(self.text, start + 1, "(", ")")
-        return _calculated(self.text[start + 3 : self.place - 2], self.script.variables)
+    def _inner(self, text: str) -> _Reader:
+        """A reader of a text inside this one, which sees and sets the same variables."""
+        return _Reader(text, self.script, depth=self.depth + 1)
 
     def _finish(self) -> None:
-        self.continued = False
+        self.continued, self.target = False, None
         words, self.words = self.words, []
         environment = dict[str, str]()
-        while words and words[0].text in _OPENERS:
+        while words and words[0].text in OPENERS:
+            if words[0].text == "for" and self._for(words):
+                return
             words = words[1:]
-        if words and words[0].text in ("export", "declare", "local", "readonly", "set", "env"):
+        if words and words[0].text in (*DECLARES, "set", "env"):
             words = words[1:]
             while words and words[0].text.startswith("-"):
                 words = words[1:]
         while words:
-            assignment = _ASSIGNMENT.fullmatch(words[0].text)
+            assignment = ASSIGNMENT.fullmatch(words[0].text)
             if assignment is None:
                 break
             name, more, value = assignment.groups()
-            environment[name] = _bounded(self.script.variables.get(name, "") + value if more else value)
+            environment[name] = bounded(self.script.variables.get(name, "") + value if more else value)
             words = words[1:]
         if not words:
             self.script.variables.update(environment)
             return
+        called = self.script.functions.get(words[0].text)
+        if called is not None:
+            self._call(called, words[1:])
+            return
+        if words[0].text in ("source", ".") and len(words) > 1:
+            self._source(words[1].text)
+            return
         self.script.commands.append(Command(tuple(words), environment))
+        self._inside(words)
+
+    def _source(self, name: str) -> None:
+        """``source FILE``: what it sets holds from here on. The lines of its own commands are not those of this file,
+        so they are left out."""
+        self.script.turns += 1
+        text = None if self.depth >= DEEPEST or self.script.turns > _MOST_TURNS else self.script.source(name)
+        if text is not None:
+            before = list(self.script.commands)
+            self._inner(text[:LONGEST]).read()
+            self.script.commands[:] = before
+
+    def _for(self, words: list[Word]) -> bool:
+        """``for NAME in WORDS``: the words, where all of them are written."""
+        if len(words) < 2 or not NAME.fullmatch(words[1].text):
+            return False
+        values = [word.text for word in words[3:]] if len(words) > 3 and words[2].text == "in" else []
+        whole = [value for value in values if UNKNOWN not in value and not set(value) & set("*?{[")]
+        self.script.variables[words[1].text] = UNKNOWN
+        if whole and len(whole) == len(values):
+            self.waiting = _Loop(words[1].text, whole, 0, 0)
+        return True
+
+    def _call(self, function: Function, words: list[Word]) -> None:
+        """A function's body with the words that it is called with as ``$1`` …"""
+        function.called = True
+        self.script.turns += 1
+        if self.depth >= DEEPEST or self.script.turns > _MOST_TURNS:
+            return
+        values = [word.text for word in words]
+        places = {str(number): value for number, value in enumerate(values[:9], 1)}
+        places |= dict.fromkeys("@*", BETWEEN.join(values))
+        before = {key: self.script.variables.get(key) for key in [*"123456789", "@", "*"]}
+        self.script.variables.update(places)
+        self.body(function)
+        for key, value in before.items():
+            self.script.variables.pop(key, None)
+            if value is not None:
+                self.script.variables[key] = value
+
+    def body(self, function: Function) -> None:
+        inner = self._inner(function.body)
+        inner.line = function.line
+        inner.read()
+        self.count += inner.count
+
+    def _inside(self, words: list[Word]) -> None:
+        """``bash -c "…"`` and ``eval "…"``: the command in the text, wherever in the words it stands (``srun …``)."""
+        if self.depth >= DEEPEST:
+            return
+        for place, word in enumerate(words[:-1]):
+            if word.text.rsplit("/", 1)[-1] not in _SHELLS:
+                continue
+            rest = words[place + 1 :]
+            if word.text != "eval":
+                while rest and rest[0].text.startswith("-") and not rest[0].text.endswith("c"):
+                    rest = rest[1:]
+                if len(rest) < 2 or not (rest[0].text.startswith("-") and rest[0].text.endswith("c")):
+                    continue
+                rest = rest[1:2]
+            inner = self._inner(" ".join(each.text for each in rest))
+            inner.line = rest[0].line
+            inner.read()
+            self.count += inner.count
+            return
 
 
-def _bounded(value: str) -> str:
-    """A value that doubles itself often enough would fill the memory."""
-    return value if len(value) <= _LONGEST // 10 else UNKNOWN
+def _unused(script: Script, text: str) -> None:
+    """A script that only sets variables full of flags, for another one to take in: they are a command together."""
+    if any(sum(word.text.startswith("--") for word in command.words) >= 3 for command in script.commands):
+        return
+    if not any(_RATE.search(value) for value in script.variables.values()):
+        return
+    texts = [value for value in script.variables.values() if len(_FLAGS.findall(value)) >= 3][:_MOST_TURNS]
+    if texts:
+        # A variable that another one took in stands in it already.
+        whole = [each for each in texts if not any(each in other and each != other for other in texts)]
+        inner = _Reader("\n".join(whole).replace("\n", " ").replace(BETWEEN, " "), Script(), depth=DEEPEST - 1)
+        inner.read()
+        for command in inner.script.commands:
+            words = [Word(word.text, _line_of(word.text, text)) for word in command.words]
+            script.commands.append(Command(tuple(words), command.environment))
 
 
-def _closing(text: str, start: int, opening: str, closing: str) -> int:
-    """The place behind the bracket that closes the one at ``start``."""
-    depth = 0
-    for index in range(start, len(text)):
-        if text[index] == opening:
-            depth += 1
-        elif text[index] == closing:
-            depth -= 1
-            if depth == 0:
-                return index + 1
-    return len(text)
+def _line_of(word: str, text: str) -> int:
+    """The line on which a flag stands first, and with it what it is given."""
+    place = text.find(word) if word.startswith("--") else -1
+    return text.count("\n", 0, place) + 1 if place >= 0 else 0
 
 
-_TOKEN = re.compile(r"\s*(?:(\d+)|\$?\{?([A-Za-z_]\w*)\}?|(\*\*|[-+*/%()]))")
+def read_shell(
+    text: str, variables: Mapping[str, str] | None = None, source: Callable[[str], str | None] | None = None
+) -> Script:
+    """The commands of a script.
 
-
-def _calculated(text: str, variables: dict[str, str]) -> str:
-    """``$((A * 8))`` of whole numbers; whatever else it says is unknown."""
-    tokens: list[str] = []
-    place = 0
-    text = text.strip()
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None or len(tokens) > 64:
-            return UNKNOWN
-        number, name, operator = match.groups()
-        value = number or (variables.get(name, "") if name else operator)
-        if name and not value.isdigit():
-            return UNKNOWN
-        tokens.append(value)
-        place = match.end()
-    try:
-        value, rest = _sum(tokens)
-    except (ValueError, IndexError, ZeroDivisionError):
-        return UNKNOWN
-    return UNKNOWN if rest or abs(value) > 10**18 else str(value)
-
-
-def _sum(tokens: list[str]) -> tuple[int, list[str]]:
-    value, tokens = _product(tokens)
-    while tokens and tokens[0] in "+-":
-        sign, (other, tokens) = tokens[0], _product(tokens[1:])
-        value = value + other if sign == "+" else value - other
-    return value, tokens
-
-
-def _product(tokens: list[str]) -> tuple[int, list[str]]:
-    value, tokens = _atom(tokens)
-    while tokens and tokens[0] in ("*", "/", "%"):
-        sign, (other, tokens) = tokens[0], _atom(tokens[1:])
-        if sign == "*":
-            value *= other
-        else:
-            # Bash rounds towards zero.
-            quotient = abs(value) // abs(other) * (1 if (value < 0) == (other < 0) else -1)
-            value = quotient if sign == "/" else value - quotient * other
-        if abs(value) > 10**18:
-            raise ValueError
-    return value, tokens
-
-
-def _atom(tokens: list[str]) -> tuple[int, list[str]]:
-    if tokens[0] == "(":
-        value, rest = _sum(tokens[1:])
-        if rest[0] != ")":
-            raise ValueError
-        return value, rest[1:]
-    if tokens[0] == "-":
-        value, rest = _atom(tokens[1:])
-        return -value, rest
-    return int(tokens[0]), tokens[1:]
-
-
-def read_shell(text: str, variables: dict[str, str] | None = None) -> Script:
-    """The commands of a script. ``variables`` are those that its environment is known to hold."""
-    script = Script(variables=dict(variables or {}))
-    _Reader(text[:_LONGEST], script).read()
+    Args:
+        text: The script.
+        variables: Those that its environment is known to hold; ``1`` … are its arguments.
+        source: The text of a file that it takes in by ``source``, where it can be found.
+    """
+    script = Script(variables=dict(variables or {}), source=source or (lambda _: None))
+    reader = _Reader(text[:LONGEST], script)
+    reader.read()
+    _unused(script, text)
+    for function in list(script.functions.values()):
+        if not function.called:
+            reader.body(function)
     return script

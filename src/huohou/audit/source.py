@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +47,25 @@ def read_source(path: str) -> Source:
         return Source("<stdin>", _decoded(sys.stdin.buffer.read(LARGEST + 1), "<stdin>"))
     place = Path(path)
     try:
+        if not _plain(place):
+            raise UserError(
+                f"{path} is a pipe, a device or a folder, not a file that can be read.",
+                f"{path} 是管道、设备或文件夹，不是可读取的文件。",
+            )
         with open(place, "rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.", f"{path} 不存在。") from None
-    except OSError as error:
-        why = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path} cannot be read: {why}.", f"无法读取 {path}：{why}。") from None
     return Source(path, _decoded(data, path), place)
+
+
+def _plain(place: Path) -> bool:
+    """Whether reading would come to an end. A pipe that the shell has opened (``<(…)``) has its writer already."""
+    mode = place.stat().st_mode
+    return stat.S_ISREG(mode) or (stat.S_ISFIFO(mode) and str(place).startswith(("/dev/fd/", "/proc/self/fd/")))
 
 
 def _decoded(data: bytes, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any, cast
@@ -15,6 +16,10 @@ from huohou.audit.source import Source
 from huohou.audit.values import Settings, Value, flattened
 from huohou.errors import UserError
 
+_REFERENCE = re.compile(r"\$\{(?:oc\.env:)?([.\w]+)(?:,\s*([^{}]*))?\}")
+_MOST_STEPS = 8
+_REMARK = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_LAST_COMMA = re.compile(r'"(?:\\.|[^"\\\n])*"|,(?=\s*[}\]])')
 _DEEPEST = 40
 _MOST = 200_000
 """Values in one file, those that aliases repeat included."""
@@ -36,11 +41,29 @@ def read_yaml(source: Source) -> Settings:
         nodes = _composed(source.text)
     except (yaml.YAMLError, RecursionError, ValueError):
         raise NotThis from None
-    if len(nodes) != 1 or not isinstance(nodes[0], MappingNode):
+    mappings = [node for node in nodes if isinstance(node, MappingNode)]
+    if not mappings or (len(nodes) == 1 and len(mappings) != 1):
         raise NotThis
     walk = _Walk(source)
-    walk.mapping(nodes[0], "", 0)
+    # Of several documents the one that says most; the others are licences and headers.
+    walk.mapping(max(mappings, key=lambda node: len(node.value)), "", 0)
+    _interpolate(walk.settings)
     return walk.settings
+
+
+def _interpolate(settings: Settings) -> None:
+    """``${training.steps}`` of OmegaConf: the value of that key, as far as it is in the file."""
+    for key, value in settings.values.items():
+        text = value.value
+        for _ in range(_MOST_STEPS):
+            match = _REFERENCE.fullmatch(text) if isinstance(text, str) and len(text) < 200 else None
+            if match is None:
+                break
+            name = match.group(1)
+            found = settings.values.get(name, settings.values.get(f"{key.rpartition('.')[0]}{name}"))
+            text = found.value if found is not None else match.group(2)
+        if text is not value.value:
+            settings.values[key] = Value(text, value.line, value.written, value.file)
 
 
 def read_json(source: Source) -> Settings:
@@ -52,7 +75,10 @@ def read_json(source: Source) -> Settings:
     try:
         data: Any = json.loads(source.text)
     except (ValueError, RecursionError):
-        raise NotThis from None
+        bare = _without_remarks(source.text)
+        if bare == source.text:
+            raise NotThis from None
+        return read_json(Source(source.name, bare, source.path))
     if not isinstance(data, dict):
         raise NotThis
     try:
@@ -63,12 +89,24 @@ def read_json(source: Source) -> Settings:
         return Settings({key: Value(value, 0, repr(value), source.name) for key, value in pairs}, source.name)
 
 
+def _without_remarks(text: str) -> str:
+    """JSON as people write it: comments and a comma behind the last member become blanks, lines stay where they are."""
+
+    def blank(match: re.Match[str]) -> str:
+        return match.group() if match.group().startswith('"') else re.sub(r"[^\n]", " ", match.group())
+
+    return _LAST_COMMA.sub(blank, _REMARK.sub(blank, text))
+
+
 def read_toml(source: Source) -> Settings:
     """The settings of a TOML text.
 
     Raises:
         NotThis: It is no TOML.
     """
+    if any(line.partition("=")[0].count(".") > _DEEPEST for line in source.text.split("\n")):
+        # Each part of a dotted key is a table of its own, and its name here holds all of them.
+        raise NotThis
     try:
         data = tomllib.loads(source.text)
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -95,15 +133,16 @@ def _toml_lines(text: str) -> dict[str, int]:
 
 
 def _check_depth(source: Source) -> None:
-    """Stop before the composer, which goes down by recursion in C and would take the whole process with it."""
+    """Stop before the composer, which goes down by recursion in C and would take the whole process with it, and which
+    makes of every value a thing of hundreds of bytes."""
     depth = 0
     events = cast("Iterator[object]", yaml.parse(source.text, Loader=_loader()))  # pyright: ignore[reportUnknownMemberType]
-    for event in events:
+    for count, event in enumerate(events):
         if isinstance(event, CollectionStartEvent):
             depth += 1
         elif isinstance(event, CollectionEndEvent):
             depth -= 1
-        if depth > _DEEPEST + 1:
+        if depth > _DEEPEST + 1 or count > 3 * _MOST:
             raise _bomb(source)
 
 

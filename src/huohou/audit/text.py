@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from huohou.audit.applied import look
+from huohou.audit.applied import Applied, Beyond, beyond, look
 from huohou.audit.examine import Audit
 from huohou.audit.reading import Finding, Reading, Role
+from huohou.audit.said import said
 from huohou.language import Text
 
 Draw = Callable[[Callable[[int], float], int], str]
 """Draws a curve of so many updates."""
+
+_BEYOND: dict[Beyond, Text] = {
+    "holds": Text("holds", "保持不变"),
+    "rebounds": Text("rebounds: it rises again", "反弹：再次上升"),
+    "goes negative": Text("goes negative", "变为负值"),
+    "falls further": Text("falls further", "继续下降"),
+    "raises": Text("raises an error", "报错"),
+}
+"""What a scheduler does after its own end."""
 
 _SEVERITY = {"error": Text("error", "错误"), "warning": Text("warning", "警告"), "note": Text("note", "提示")}
 
@@ -40,6 +50,10 @@ def _reading(reading: Reading, draw: Draw | None) -> list[str]:
         blocks[0] += f"\n  {reading.refused}"
     if reading.steps:
         blocks.append("\n".join(_step(step.what, step.written, step.result) for step in reading.steps))
+    words = [] if reading.roles else said(reading.settings)
+    if words:
+        lines = [f"    {key}: {value.written}{_place(value.line)}" for key, value in words]
+        blocks.append("\n".join([f"  {Text('written', '写了')}:", *lines]))
     for role in reading.roles:
         blocks.append(_role(role, draw))
     for era, role in reading.other:
@@ -53,17 +67,31 @@ def _reading(reading: Reading, draw: Draw | None) -> list[str]:
                 )
             )
         )
-    lines = [f"  {Text('assumed', '假定')}: {text}" for text in reading.assumptions]
+    lines = (
+        [str(_in_tokens(role, reading.facts["tokens_per_update"])) for role in reading.roles[:1]]
+        if ("tokens_per_update" in reading.facts)
+        else []
+    )
+    lines += [f"  {Text('assumed', '假定')}: {text}" for text in reading.assumptions]
     lines += [f"  {Text('needed', '还需')}: {text}" for text in reading.missing]
     return [*blocks, "\n".join(lines)]
 
 
+def _in_tokens(role: Role, each: float) -> Text:
+    """T and W in tokens, sequences taken as full."""
+    whole, warmup = role.applied.updates * each, role.warmup * each
+    return Text(
+        f"  in tokens, sequences full: T = {whole:.4g}, W = {warmup:.4g}, an update {each:.4g}",
+        f"  按词元（序列填满）：T = {whole:.4g}，W = {warmup:.4g}，每步 {each:.4g}",
+    )
+
+
 def _step(what: Text, written: object, result: Text) -> str:
-    place = ""
-    if written is not None:
-        line = getattr(written, "line", 0)
-        place = f" ({Text('line', '行')} {line})" if line else ""
-    return f"  {what}{place}: {result}"
+    return f"  {what}{_place(getattr(written, 'line', 0))}: {result}"
+
+
+def _place(line: int) -> str:
+    return f" ({Text('line', '行')} {line})" if line else ""
 
 
 def _role(role: Role, draw: Draw | None) -> str:
@@ -79,6 +107,7 @@ def _role(role: Role, draw: Draw | None) -> str:
         (Text("first", "第一步"), f"{seen.first:.6g}"),
         (Text("peak", "峰值"), f"{curve.peak:.6g} ({reached})"),
         (Text("last", "最后一步"), f"{seen.last:.6g}"),
+        (Text("past its end", "终点之后"), str(_BEYOND[beyond(curve, role.horizon)])),
     ]
     if seen.zero or seen.negative:
         wasted = Text(f"{seen.zero} at zero, {seen.negative} below", f"{seen.zero} 步为零，{seen.negative} 步为负")
@@ -92,11 +121,28 @@ def _role(role: Role, draw: Draw | None) -> str:
     text = f"{title}\n" + "\n".join(f"  {what}: {value}" for what, value in rows)
     if draw is None:
         return text
-    text += "\n" + draw(curve, curve.updates)
+    text += "\n" + draw(_Drawn(curve), curve.updates)
     if role.intended is not None and _apart(role) > 0.01:
         meant = Text("what was meant", "本意")
-        text += f"\n  {meant}:\n" + draw(role.intended, curve.updates)
+        text += f"\n  {meant}:\n" + draw(_Drawn(role.intended), curve.updates)
     return text
+
+
+class _Drawn:
+    """A curve for a drawing: it names the updates in which it bends, so that no corner is lost between two columns."""
+
+    def __init__(self, curve: Applied) -> None:
+        self.curve = curve
+        places = [
+            position
+            for piece in curve.pieces
+            for position in (piece.first, (piece.first if piece.origin is None else piece.origin) + piece.span)
+        ]
+        near = [1 + (place - curve.offset) / curve.scale for place in places if curve.scale and abs(place) < 1e15]
+        self.seams = sorted(update for update in near if 1 <= update <= curve.updates)
+
+    def __call__(self, update: int) -> float:
+        return self.curve.rate(update)
 
 
 def _apart(role: Role) -> float:

@@ -111,6 +111,7 @@ class Settings:
         return Settings(found, f"{self.name}:{prefix}", self.line)
 
 
+_LONGEST_NUMBER = 80
 _NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -120,9 +121,10 @@ def as_number(value: Any) -> float | int | None:
         return None
     if isinstance(value, int | float):
         return value if value == value and abs(value) < 1e300 else None
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+    if isinstance(value, str) and len(value) <= _LONGEST_NUMBER and _NUMBER.fullmatch(value.strip()):
         text = value.strip().replace("_", "")
-        return int(text) if re.fullmatch(r"[+-]?\d{1,300}", text) else float(text)
+        number = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+        return number if abs(number) < 1e300 else None
     return None
 
 

@@ -35,17 +35,22 @@ def _own(settings: Settings) -> int:
 
 def sees(document: Document) -> int:
     """``base_model`` and several more of its words."""
-    settings = document.settings
-    if settings is None or "base_model" not in settings:
-        return 0
-    own = _own(settings)
-    return 0 if own < 4 else min(97, 55 + 6 * own)
+    settings = _settings(document)
+    return 0 if settings is None else min(97, 55 + 6 * _own(settings))
+
+
+def _settings(document: Document) -> Settings | None:
+    """A file's, or those that a notebook writes as ``DictDefault(base_model=…)``."""
+    candidates = [document.settings] if document.settings is not None else []
+    if document.module is not None:
+        candidates += [call.settings for call in document.module.calls if "base_model" in call.settings]
+    return next((each for each in candidates if "base_model" in each and _own(each) >= 4), None)
 
 
 def read(document: Document, given: Given) -> list[Reading]:
     """The run of the file."""
-    assert document.settings is not None
-    return [_read(document.settings, given)]
+    settings = _settings(document)
+    return [] if settings is None else [_read(settings, given)]
 
 
 def _read(settings: Settings, given: Given) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from huohou.audit.applied import Applied, Piece
 from huohou.audit.dialects import deepspeed_scheduler
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Role
@@ -19,7 +20,7 @@ _OWN = (
 def sees(document: Document) -> int:
     """A scheduler section, and more of its words."""
     settings = document.settings
-    if settings is None or "scheduler.type" not in settings:
+    if settings is None or ("scheduler.type" not in settings and settings.number("optimizer.params.lr") is None):
         return 0
     top = {key.split(".")[0] for key in settings}
     own = sum(key in top for key in _OWN) + ("optimizer.type" in settings)
@@ -38,6 +39,11 @@ def _read(settings: Settings, given: Given) -> Reading:
     rate = settings.number("optimizer.params.lr")
     section = settings.under("scheduler.params")
     total = section.number("total_num_steps")
+    if kind == "OneCycle":
+        up = section.number("cycle_first_step_size")
+        up = 2000 if up is None else up
+        down = section.number("cycle_second_step_size")
+        total = up + (up if down is None else down)
     updates = given.updates or (int(total) if total else None)
     reading.facts |= {
         "family": "deepspeed", "framework": name, "scheduler": kind, "deepspeed_scheduler": kind,
@@ -54,8 +60,22 @@ def _read(settings: Settings, given: Given) -> Reading:
     if updates is None:
         reading.need("how many updates: give --updates.", "更新步数未知：请给出 --updates。")
         return reading
+    if not kind:
+        # Only the rate is here; the program that is started may bring a scheduler of its own.
+        peak = float(1e-3 if rate is None else rate)
+        reading.assume(
+            "no scheduler section: the rate stays, unless the program hands deepspeed.initialize one of its own.",
+            "没有 scheduler 一节：学习率保持不变，除非程序自己把调度器交给 deepspeed.initialize。",
+        )
+        reading.facts |= {"peak": peak, "updates": updates}
+        reading.roles.append(Role("model", Applied(peak, updates, (Piece(0, "hold", 1.0),)), 0.0))
+        return reading
     filled = deepspeed_scheduler.schedule(
-        settings, auto={}, optimizer_rate=float(1e-3 if rate is None else rate), updates=updates
+        settings,
+        auto={},
+        optimizer_rate=float(1e-3 if rate is None else rate),
+        updates=updates,
+        version=given.version("deepspeed"),
     )
     if filled is None:
         reading.need(

@@ -3,7 +3,8 @@
 The scheduler is the Transformers' with ``num_warmup_steps`` as it stands and a horizon of epochs × ⌈micro-batches of
 an epoch / accumulation⌉; the engine steps it after each update that was applied, so a skipped one does not move it.
 What is made is ⌊epochs × micro-batches / accumulation⌋: the accumulation goes on over the ends of epochs. In PPO actor
-and critic have the same horizon and warmup, rates of their own, and scheduler and loss scale of their own.
+and critic have the same horizon and warmup, rates of their own, and scheduler and loss scale of their own; the horizon
+takes the ratio of generation and training batch as a fraction, and what is made takes every part of a batch for one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import math
 from dataclasses import dataclass
 
 from huohou.audit.dialects import transformers_schedules
+from huohou.audit.dialects.deepspeed_chat_length import Epochs, Rounds
 from huohou.audit.dialects.trainer import intended
+from huohou.audit.dialects.world_size import processes
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import Settings
@@ -36,6 +39,14 @@ _OWN = (
     "data_split",
     "num_warmup_steps",
     "offload",
+    "lora_dim",
+    "actor_lora_dim",
+    "critic_lora_dim",
+    "enable_tensorboard",
+    "tensorboard_path",
+    "print_loss",
+    "enable_hybrid_engine",
+    "compute_fp32_loss",
 )
 """Flags that its argument parsers have and the Trainer's have not."""
 
@@ -63,19 +74,26 @@ _PPO = _Step(
 
 def sees(document: Document) -> int:
     """Several of its own flags in one command."""
-    most = max((sum(key in each for key in _OWN) for each in document.commands), default=0)
+    most = max((_words(each) for each in document.commands), default=0)
     return 0 if most < 2 else min(95, 50 + 10 * most)
+
+
+def _words(settings: Settings) -> int:
+    """How many of its own flags a command has; its main.py with a warmup, which no Trainer spells so, is enough."""
+    named = settings.name.replace("\\", "/").rsplit("/", 1)[-1] == "main.py" and "num_warmup_steps" in settings
+    return sum(key in settings for key in _OWN) + 2 * named
 
 
 def read(document: Document, given: Given) -> list[Reading]:
     """One reading for each command that starts one of the programs."""
-    return [_read(each, document, given) for each in document.commands if sum(key in each for key in _OWN) >= 2]
+    return [_read(each, document, given) for each in document.commands if _words(each) >= 2]
 
 
 def _step(settings: Settings, document: Document) -> _Step:
     if "actor_model_name_or_path" in settings or "actor_learning_rate" in settings:
         return _PPO
-    where = f"{document.source.name} {settings.name}".lower().replace("\\", "/")
+    place = document.source.path.resolve() if document.source.path is not None else document.source.name
+    where = f"{place} {settings.name}".lower().replace("\\", "/")
     if "dpo" in where or "beta" in settings or "label_smoothing" in settings:
         return _DPO
     if "num_padding_at_beginning" in settings or "reward" in where or "step2" in where:
@@ -91,7 +109,8 @@ def _read(settings: Settings, document: Document, given: Given) -> Reading:
     warmup = step.warmup if warmup is None else warmup
     accumulation = given.accumulation or settings.whole("gradient_accumulation_steps") or 1
     epochs = settings.whole("num_train_epochs") or step.epochs
-    horizon, updates = _lengths(settings, given, step, epochs, accumulation, reading)
+    horizon, updates = _lengths(settings, given, step, epochs, accumulation, reading, document)
+    scaled = (settings.text("dtype") or "fp16").lower() != "bf16" and not settings.flag("bf16")
     reading.facts |= {
         "family": "transformers",
         "framework": name,
@@ -99,7 +118,7 @@ def _read(settings: Settings, document: Document, given: Given) -> Reading:
         "warmup_steps": warmup,
         "accumulation": accumulation,
         "epochs": epochs,
-        "skips": not settings.flag("bf16"),
+        "skips": scaled,
         "stage": step.title,
     }
     if kind not in transformers_schedules.TYPES or kind in transformers_schedules.UNPLANNED:
@@ -107,7 +126,7 @@ def _read(settings: Settings, document: Document, given: Given) -> Reading:
             f"--lr_scheduler_type {kind} is none that it knows.", f"--lr_scheduler_type {kind} 不是它支持的类型。"
         )
         return reading
-    if horizon is None or updates is None:
+    if horizon is None or not updates:
         reading.need(
             "how many updates: give --updates, or --samples with --gpus.",
             "更新步数未知：请给出 --updates，或 --samples 与 --gpus。",
@@ -119,6 +138,7 @@ def _read(settings: Settings, document: Document, given: Given) -> Reading:
         if peak is None:
             peak = default
             reading.assume(f"--{flag}: its default {default:g}.", f"--{flag}：取默认值 {default:g}。")
+        peak = _adapter_rate(settings, "" if role == "model" else f"{role}_", float(peak), reading)
         curve = transformers_schedules.applied(kind, float(peak), used, horizon, updates)
         model = settings.text(f"{role}_model_name_or_path", "model_name_or_path")
         meant = intended(kind, float(peak), used, updates, {})
@@ -132,7 +152,7 @@ def _read(settings: Settings, document: Document, given: Given) -> Reading:
             Text(f"W = {used} of a horizon of {horizon} updates", f"W = {used}，调度器总步数 {horizon}"),
         )
     )
-    if not settings.flag("bf16"):
+    if scaled:
         reading.assume(
             "fp16: an update that overflows is skipped and does not move the schedule; none is counted here.",
             "fp16：溢出的更新步会被跳过，曲线不前进；此处不计任何跳过。",
@@ -140,32 +160,65 @@ def _read(settings: Settings, document: Document, given: Given) -> Reading:
     return reading
 
 
+def _adapter_rate(settings: Settings, prefix: str, peak: float, reading: Reading) -> float:
+    """The peak of what is trained: LoRA's matrices have a rate of their own, and may be all that is trained."""
+    if not settings.whole(f"{prefix}lora_dim"):
+        return peak
+    flag = f"{prefix}lora_learning_rate"
+    own = settings.number(flag)
+    own = 5e-4 if own is None else float(own)
+    if settings.flag("only_optimize_lora"):
+        reading.assume(
+            f"only LoRA is trained, at --{flag} {own:g} (since August 2023).",
+            f"只训练 LoRA，学习率为 --{flag} {own:g}（2023 年 8 月起）。",
+        )
+        return own
+    reading.assume(
+        f"LoRA's matrices have a rate of their own, --{flag} {own:g}, on the same curve; the other's is shown.",
+        f"LoRA 矩阵另有学习率 --{flag} {own:g}，曲线相同；此处显示其余参数的学习率。",
+    )
+    return peak
+
+
 def _lengths(
-    settings: Settings, given: Given, step: _Step, epochs: int, accumulation: int, reading: Reading
+    settings: Settings, given: Given, step: _Step, epochs: int, accumulation: int, reading: Reading, document: Document
 ) -> tuple[int | None, int | None]:
     """(horizon of the scheduler, updates that are made)."""
     horizon = updates = None
-    if given.samples is not None:
-        gpus = given.gpus or _gpus(settings)
+    if step is _PPO:
+        # The second names are those of its first months.
+        batch = settings.whole("per_device_generation_batch_size", "per_device_train_batch_size") or step.batch
+        trained = settings.whole("per_device_training_batch_size", "per_device_mini_train_batch_size") or step.batch
+        repeats, together = settings.whole("ppo_epochs") or 1, _together(settings)
+        length = Rounds(epochs, accumulation, batch, trained, repeats, together)
+        if settings.get("unsupervised_dataset_name") and settings.get("unsupervised_dataset_config_name"):
+            reading.assume(
+                "the unsupervised data fill at least as many batches as the prompts.",
+                "无监督数据的批数不少于提示数据。",
+            )
+    else:
         batch = settings.whole("per_device_train_batch_size") or step.batch
-        if step is _PPO:
-            generated = settings.whole("per_device_generation_batch_size") or 16
-            trained = settings.whole("per_device_training_batch_size") or 16
-            repeats = settings.whole("ppo_epochs") or 1
-            prompts = math.ceil(given.samples / (gpus * generated))
-            horizon = int(epochs * prompts * (generated / trained) * repeats / accumulation)
-            updates = horizon
-        else:
-            micro = math.ceil(given.samples / (gpus * batch))
-            horizon = epochs * math.ceil(micro / accumulation)
-            updates = epochs * micro // accumulation
-        reading.assume(f"{given.samples} samples over {gpus} processes.", f"{given.samples} 个样本，{gpus} 个进程。")
+        length = Epochs(epochs, accumulation)
+    if given.samples is not None:
+        gpus = given.gpus or processes(settings, document) or 1
+        share = math.ceil(given.samples / gpus)
+        batches = math.ceil(share / batch)
+        horizon = length.horizon(batches)
+        last = share - (batches - 1) * batch
+        updates = length.made(batches, last) if isinstance(length, Rounds) else length.made(batches)
+        reading.assume(
+            f"{given.samples} samples over {gpus} processes of {batch}: {batches} batches an epoch.",
+            f"{given.samples} 个样本，{gpus} 个进程、每个 {batch}：每轮 {batches} 个批。",
+        )
     if given.updates is not None:
         updates = given.updates
-        horizon = updates if horizon is None else horizon
-        reading.assume(f"--updates: the run makes {updates} updates.", f"--updates：训练共 {updates} 个更新步。")
+        horizon = length.horizon_of(updates) if horizon is None else horizon
+        reading.assume(
+            f"--updates: the run makes {updates} updates; the scheduler is made for {horizon}.",
+            f"--updates：训练共 {updates} 个更新步；调度器总步数为 {horizon}。",
+        )
     return horizon, updates
 
 
-def _gpus(settings: Settings) -> int:
-    return settings.whole("num_gpus") or settings.whole("nproc_per_node") or 1
+def _together(settings: Settings) -> int:
+    return settings.whole("generation_batches", "generation_batch_numbers") or 1

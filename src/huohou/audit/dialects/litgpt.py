@@ -10,6 +10,7 @@ import math
 
 from huohou.audit.applied import Applied, Piece
 from huohou.audit.dialects import transformers_schedules
+from huohou.audit.dialects.tokens import note
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings
@@ -22,10 +23,11 @@ _OWN = ("train.global_batch_size", "train.micro_batch_size", "train.lr_warmup_st
 
 
 def sees(document: Document) -> int:
-    """Several of the words of its ``train`` section."""
+    """Several of the words of its ``train`` section; three are enough beside one of its checkpoint folders."""
     settings = document.settings
     own = 0 if settings is None else sum(key in settings for key in _OWN)
-    return 0 if own < 4 else min(95, 60 + 5 * own)
+    enough = 3 if settings is not None and ("checkpoint_dir" in settings or "out_dir" in settings) else 4
+    return 0 if own < enough else min(95, 60 + 5 * own)
 
 
 def read(document: Document, given: Given) -> list[Reading]:
@@ -43,7 +45,10 @@ def _read(settings: Settings, given: Given) -> Reading:
     accumulation = given.accumulation or max(1, whole // gpus // micro)
     warmup = settings.whole("train.lr_warmup_steps")
     warmup = 100 if warmup is None else warmup
-    updates = given.updates or settings.whole("train.max_steps") or _counted(settings, given, gpus, micro, accumulation)
+    length = settings.whole("train.max_seq_length")
+    note(reading, float(gpus * micro * accumulation * length) if length else None)
+    iterations = _iterations(settings, given, gpus, micro, accumulation, pretrains)
+    updates = None if iterations is None else iterations // accumulation or None
     reading.facts |= {
         "family": "litgpt", "framework": name, "scheduler": "cosine", "warmup_steps": warmup,
         "accumulation": accumulation,
@@ -64,7 +69,8 @@ def _read(settings: Settings, given: Given) -> Reading:
     )
     if pretrains:
         least = float(settings.number("train.min_lr") or 0.0) / peak
-        first, last = float(warmup * accumulation), float(updates * accumulation)
+        assert iterations is not None
+        first, last = float(min(iterations, warmup * accumulation)), float(iterations)
         rise = (Piece(0, "linear", 0.0, 1.0, first),) if first > 0 else ()
         fall = Piece(first, "cosine", 1.0, least, max(1.0, last - first))
         after = Piece(max(first, math.nextafter(last, math.inf)), "hold", least)
@@ -78,12 +84,22 @@ def _read(settings: Settings, given: Given) -> Reading:
     return reading
 
 
-def _counted(settings: Settings, given: Given, gpus: int, micro: int, accumulation: int) -> int | None:
-    epochs = settings.whole("train.epochs") or 1
+def _iterations(
+    settings: Settings, given: Given, gpus: int, micro: int, accumulation: int, pretrains: bool
+) -> int | None:
+    """The micro-batches of the run on a process. Pretraining counts its tokens and does not stop at ``max_steps``."""
+    if given.updates is not None:
+        return given.updates * accumulation
+    most = settings.whole("train.max_steps")
+    if not pretrains:
+        if given.samples is None:
+            return None if most is None else most * accumulation
+        per_epoch = math.ceil(given.samples / (gpus * micro)) // accumulation
+        updates = (settings.whole("train.epochs") or 1) * per_epoch
+        return min(updates, updates if most is None else most) * accumulation
+    tokens, length = given.tokens or settings.whole("train.max_tokens"), settings.whole("train.max_seq_length")
+    if tokens is not None and length:
+        return tokens // gpus // (micro * length)
     if given.samples is not None:
-        return epochs * math.ceil(given.samples / (gpus * micro)) // accumulation
-    tokens = given.tokens or settings.whole("train.max_tokens")
-    length = settings.whole("train.max_seq_length")
-    if tokens is None or length is None:
-        return None
-    return tokens // (gpus * micro * length) // accumulation
+        return math.ceil(given.samples / (gpus * micro))
+    return None if most is None else most * accumulation

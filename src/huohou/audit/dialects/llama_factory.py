@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from huohou.audit.applied import Applied, Piece
 from huohou.audit.dialects.trainer import Defaults, read_trainer, scheduler_kwargs
 from huohou.audit.document import Document
-from huohou.audit.reading import Given, Reading
+from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings
 
 name = "llamafactory"
@@ -50,7 +51,9 @@ def _own(settings: Settings) -> int:
 
 
 def _trains(settings: Settings) -> bool:
-    """Files for chatting and exporting use the same words."""
+    """Files for chatting and exporting use the same words, and those that only write the tokens to the disk."""
+    if "tokenized_path" in settings and "learning_rate" not in settings:
+        return False
     return (
         "stage" in settings
         and (settings.flag("do_train") is not False)
@@ -64,18 +67,65 @@ def _candidates(document: Document) -> list[Settings]:
 
 def sees(document: Document) -> int:
     """Its own words beside those of the Trainer."""
-    most = 0
+    most = 94 if document.settings is not None and _newer(document.settings) else 0
     for settings in _candidates(document):
         own = _own(settings)
+        if "tokenized_path" in settings and not _trains(settings):
+            continue
         program = "llamafactory" in settings.name or "train_bash" in settings.name or settings.name == "lmf"
-        if (own >= 3 or program) and (settings.text("stage") in _STAGES or "finetuning_type" in settings or program):
+        if (own >= 3 and (settings.text("stage") in _STAGES or "finetuning_type" in settings)) or (
+            program and own >= 2
+        ):
             most = max(most, min(96, 60 + 5 * own))
     return most
 
 
 def read(document: Document, given: Given) -> list[Reading]:
     """One reading for the file, or for each command that trains."""
+    if document.settings is not None and _newer(document.settings):
+        return [_read_newer(document.settings, given)]
     return [_read(each, document, given) for each in _candidates(document) if _own(each) >= 2 and _trains(each)]
+
+
+_NEWER = ("kernel_config", "dist_config", "sample_backend", "model_class", "peft_config", "quant_config",
+          "batching_strategy", "optim_config", "lr_scheduler_config", "train_dataset", "init_config")  # fmt: skip
+
+
+def _newer(settings: Settings) -> bool:
+    """A file of its second engine (``src/llamafactory/v1``), which has a Trainer of its own."""
+    top = {key.split(".")[0] for key in settings}
+    trains = "learning_rate" in settings or "micro_batch_size" in settings
+    return trains and "train_dataset" in top and sum(key in top for key in _NEWER) >= 2
+
+
+def _read_newer(settings: Settings, given: Given) -> Reading:
+    """Without ``lr_scheduler_config`` the rate stays; with one a plugin decides (``core/base_trainer.py``)."""
+    reading = Reading(name, f"{title} v1", settings)
+    peak = settings.number("learning_rate")
+    if peak is None:
+        peak = 1e-4
+        reading.assume("learning_rate: its default 1e-4.", "learning_rate：取默认值 1e-4。")
+    reading.facts |= {"family": "llamafactory-v1", "framework": name, "scheduler": "constant", "peak": float(peak)}
+    plugin = settings.text("lr_scheduler_config.name")
+    if plugin is not None:
+        reading.need(
+            f"lr_scheduler_config {plugin} is a plugin, whose code would have to be run.",
+            f"lr_scheduler_config {plugin} 是插件，须运行其代码才能得知。",
+        )
+        return reading
+    updates = given.updates or settings.whole("max_steps")
+    if updates is None and given.samples is not None:
+        batch = settings.whole("global_batch_size") or (settings.whole("micro_batch_size") or 1) * (given.gpus or 1)
+        updates = (settings.whole("num_train_epochs") or 3) * (given.samples // batch)
+        reading.assume(f"{given.samples} samples in batches of {batch}.", f"{given.samples} 个样本，批大小 {batch}。")
+    if not updates:
+        reading.need(
+            "how many updates: give --updates, or --samples (with --gpus where there are several).",
+            "更新步数未知：请给出 --updates，或 --samples（多卡时加 --gpus）。",
+        )
+        return reading
+    reading.roles.append(Role("model", Applied(float(peak), updates, (Piece(0, "hold", 1.0),)), 0.0))
+    return reading
 
 
 def _read(settings: Settings, document: Document, given: Given) -> Reading:
@@ -93,6 +143,13 @@ def _read(settings: Settings, document: Document, given: Given) -> Reading:
                 kwargs |= {"num_stable_steps": stable, "num_decay_steps": rest - stable}
     reading = read_trainer(settings, document, given, dialect=name, title=title, defaults=defaults, kwargs=kwargs)
     reading.facts["framework"] = name
+    if reading.refused is not None and given.version("transformers") is None:
+        # What it is released with takes the word: it asks for transformers of at most 5.8.
+        reading.refused = None
+        reading.assume(
+            "LLaMA-Factory takes transformers up to 5.8, which take warmup_ratio.",
+            "LLaMA-Factory 要求 transformers 不高于 5.8，它们接受 warmup_ratio。",
+        )
     if kwargs and "num_decay_steps" in kwargs:
         reading.facts["filled_in"] = kwargs
     return reading

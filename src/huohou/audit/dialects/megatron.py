@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 
 from huohou.audit.applied import Applied, Piece
+from huohou.audit.dialects.tokens import note
+from huohou.audit.dialects.tokens import updates as tokens_to_updates
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings
@@ -41,6 +43,9 @@ _OWN = (
 )
 
 
+_TRAINS = ("lr", "min_lr", "train_iters", "train_samples", *(key for key in _OWN if key.startswith("lr_")))
+
+
 def _candidates(document: Document) -> list[Settings]:
     if document.settings is None:
         return document.commands
@@ -57,6 +62,9 @@ def _swift(settings: Settings) -> bool:
 
 def _own(settings: Settings) -> int:
     found = sum(key in settings for key in _OWN)
+    if not _swift(settings) and not any(key in settings for key in _TRAINS):
+        # Serving, text generation and evaluation share the flags of the model.
+        return 0
     return found + 3 if found and _swift(settings) else found
 
 
@@ -97,7 +105,11 @@ def _read(settings: Settings, given: Given) -> Reading:
     if peak is None:
         reading.need("--lr is not written, or not as a number.", "没有写 --lr，或不是数字。")
         return reading
-    updates = given.updates or iters or (math.ceil(samples / batch) if samples is not None else None)
+    length = settings.whole("seq_length")
+    per_update = float(batch * length) if length else None
+    note(reading, per_update)
+    updates = given.updates or tokens_to_updates(given, reading, per_update)
+    updates = updates or iters or (math.ceil(samples / batch) if samples is not None else None)
     if updates is None and swift and given.samples is not None:
         epochs = settings.whole("num_train_epochs", "max_epochs") or 1
         updates = given.samples * epochs // batch or None
@@ -108,14 +120,14 @@ def _read(settings: Settings, given: Given) -> Reading:
             "更新步数未知：请给出 --updates（megatron sft 也可给 --samples）。",
         )
         return reading
-    # With iterations everything is multiplied by the global batch; the curve is the same in updates.
-    unit = batch if by_samples else 1
-    run = (samples if samples is not None else iters) or updates * unit
+    # Iterations are multiplied by the global batch: what is counted are samples.
+    unit = batch
+    run = samples if samples is not None else (iters or updates) * unit
     decay = settings.number("lr_decay_samples") if by_samples else settings.number("lr_decay_iters")
-    decay = float(run if decay is None else decay)
+    decay = float(run if decay is None else decay * (1 if by_samples else unit))
     fraction = settings.number("lr_warmup_fraction")
     written = settings.number("lr_warmup_samples") if by_samples else settings.number("lr_warmup_iters")
-    warmup = float(fraction) * decay if fraction is not None else float(written or 0.0)
+    warmup = float(fraction) * decay if fraction is not None else float(written or 0.0) * (1 if by_samples else unit)
     least, start = float(settings.number("min_lr") or 0.0), float(settings.number("lr_warmup_init") or 0.0)
     reading.facts |= {
         "peak": float(peak),
@@ -164,12 +176,15 @@ def _curve(
         case "inverse-square-root":
             # max_lr · √max(W, 1) / √max(n, 1), not below the least.
             least_position = max(warmup, 1.0)
+            if after < 1.0:
+                pieces.append(Piece(after, "hold", 1.0))
+                after = 1.0
             pieces.append(
                 Piece(after, "inverse sqrt", 1.0, origin=least_position, parameter=least_position, lowest=floor)
             )
         case "WSD":
             tail = settings.number("lr_wsd_decay_samples") if by_samples else settings.number("lr_wsd_decay_iters")
-            tail = float(tail or 0.0)
+            tail = float(tail or 0.0) * (1.0 if by_samples else unit)
             way = settings.text("lr_wsd_decay_style") or "exponential"
             begin = max(decay - tail, 0.0)
             pieces.append(Piece(after, "hold", 1.0))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 
 from huohou.audit.applied import Applied, Piece
+from huohou.audit.dialects.tokens import note
+from huohou.audit.dialects.tokens import updates as tokens_to_updates
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings
@@ -51,7 +53,12 @@ def read(document: Document, given: Given) -> list[Reading]:
     peak, least = number("learning_rate", 6e-4), number("min_lr", 6e-5)
     iterations, warmup = int(number("max_iters", 600_000)), int(number("warmup_iters", 2000))
     end = int(number("lr_decay_iters", 600_000))
-    updates = given.updates or iterations + 1
+    batch, length = settings.whole("batch_size"), settings.whole("block_size")
+    accumulation = given.accumulation or settings.whole("gradient_accumulation_steps")
+    # Its accumulation is that of all processes together.
+    per_update = float(batch * length * accumulation) if batch and length and accumulation else None
+    note(reading, per_update)
+    updates = given.updates or tokens_to_updates(given, reading, per_update) or iterations + 1
     reading.facts |= {
         "family": "nanogpt",
         "framework": name,

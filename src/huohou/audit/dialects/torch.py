@@ -6,56 +6,25 @@ They are read from the syntax tree. A scheduler of a function of the file's own 
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
 from huohou.audit.applied import Applied
-from huohou.audit.dialects import torch_schedules, transformers_schedules
+from huohou.audit.dialects import loader_length, torch_schedules, transformers_schedules
+from huohou.audit.dialects.torch_calls import ABSOLUTE, HOLDERS, KINDS, SHAPE, TORCH, TRANSFORMERS, arguments, parts_of
+from huohou.audit.dialects.torch_function import written_function
 from huohou.audit.document import Document
+from huohou.audit.formula import NotPlain
 from huohou.audit.python import Call, Module, evaluate
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import UNREADABLE, Value, as_number
+from huohou.errors import UserError
 from huohou.language import Text
 
 name = "torch"
 title = "PyTorch"
 
-_TORCH = {
-    "LinearLR": ("optimizer", "start_factor", "end_factor", "total_iters"),
-    "ConstantLR": ("optimizer", "factor", "total_iters"),
-    "CosineAnnealingLR": ("optimizer", "T_max", "eta_min"),
-    "ExponentialLR": ("optimizer", "gamma"),
-    "StepLR": ("optimizer", "step_size", "gamma"),
-    "MultiStepLR": ("optimizer", "milestones", "gamma"),
-    "PolynomialLR": ("optimizer", "total_iters", "power"),
-    "OneCycleLR": ("optimizer", "max_lr", "total_steps", "epochs", "steps_per_epoch", "pct_start", "anneal_strategy"),
-    "SequentialLR": ("optimizer", "schedulers", "milestones"),
-    "LambdaLR": ("optimizer", "lr_lambda"),
-}
-_WARMUP = ("optimizer", "num_warmup_steps", "num_training_steps")
-_TRANSFORMERS = {
-    "get_scheduler": ("name", *_WARMUP),
-    "get_constant_schedule": ("optimizer",),
-    "get_constant_schedule_with_warmup": ("optimizer", "num_warmup_steps"),
-    "get_linear_schedule_with_warmup": _WARMUP,
-    "get_cosine_schedule_with_warmup": (*_WARMUP, "num_cycles"),
-    "get_cosine_with_hard_restarts_schedule_with_warmup": (*_WARMUP, "num_cycles"),
-    "get_polynomial_decay_schedule_with_warmup": (*_WARMUP, "lr_end", "power"),
-    "get_inverse_sqrt_schedule": ("optimizer", "num_warmup_steps", "timescale"),
-    "get_cosine_with_min_lr_schedule_with_warmup": (*_WARMUP, "num_cycles", "last_epoch", "min_lr", "min_lr_rate"),
-}
-_KINDS = {
-    "get_constant_schedule": "constant",
-    "get_constant_schedule_with_warmup": "constant_with_warmup",
-    "get_linear_schedule_with_warmup": "linear",
-    "get_cosine_schedule_with_warmup": "cosine",
-    "get_cosine_with_hard_restarts_schedule_with_warmup": "cosine_with_restarts",
-    "get_polynomial_decay_schedule_with_warmup": "polynomial",
-    "get_inverse_sqrt_schedule": "inverse_sqrt",
-    "get_cosine_with_min_lr_schedule_with_warmup": "cosine_with_min_lr",
-}
 _OPTIMIZERS = ("Adam", "SGD", "Lamb", "Lion", "Adafactor", "RMSprop", "Muon", "Adagrad")
 
 
@@ -72,50 +41,20 @@ def sees(document: Document) -> int:
     module = document.module
     if module is None:
         return 0
-    return 50 if any(call.last_name in _TORCH or call.last_name in _TRANSFORMERS for call in module.calls) else 0
+    return 50 if any(call.last_name in TORCH or call.last_name in TRANSFORMERS for call in module.calls) else 0
 
 
 def read(document: Document, given: Given) -> list[Reading]:
     """One reading for each scheduler that is not a part of another."""
     module = document.module
     assert module is not None
-    parts = {id(part) for call in module.calls if call.last_name == "SequentialLR" for part in _parts(call, module)}
+    parts = {id(part) for call in module.calls if call.last_name in HOLDERS for part in parts_of(call, module)}
     found = [
         call
         for call in module.calls
-        if (call.last_name in _TORCH or call.last_name in _TRANSFORMERS) and id(call) not in parts
+        if (call.last_name in TORCH or call.last_name in TRANSFORMERS) and id(call) not in parts
     ]
     return [_Scheduler(call, module, given).reading for call in found]
-
-
-def _parts(call: Call, module: Module) -> list[Call]:
-    """The scheduler calls that a SequentialLR names or holds."""
-    value = _arguments(call).get("schedulers")
-    if value is None:
-        return []
-    try:
-        tree = ast.parse(value.written, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    members = tree.elts if isinstance(tree, ast.List | ast.Tuple) else []
-    place = next(number for number, each in enumerate(module.calls) if each is call)
-    found: list[Call] = []
-    for member in members:
-        if isinstance(member, ast.Call):
-            wanted = ast.unparse(member.func)
-            inner = [each for each in module.calls[place:] if each.name == wanted and not any(each is f for f in found)]
-            found += inner[:1]
-        else:
-            wanted = ast.unparse(member)
-            found += [each for each in module.calls[:place] if each.target == wanted][-1:]
-    return found if len(found) == len(members) else []
-
-
-def _arguments(call: Call) -> dict[str, Value]:
-    """The arguments by name, those that are given by place too."""
-    names = _TORCH.get(call.last_name) or _TRANSFORMERS.get(call.last_name) or ()
-    found = dict(zip(names, call.positional, strict=False))
-    return found | {key: call.settings.values[key] for key in call.settings}
 
 
 class _Scheduler:
@@ -128,12 +67,23 @@ class _Scheduler:
         self.warmup = 0.0
         self.horizon: float | None = None
         self.known: dict[str, float] = {}
-        if given.gpus is not None:
-            self.known["accelerator.num_processes"] = given.gpus
+        self.known["accelerator.num_processes"] = given.gpus or 1
+        if given.gpus is None and any("num_processes" in value.written for value in arguments(call).values()):
+            self.reading.assume("one process (--gpus).", "按一个进程（--gpus）。")
         if given.accumulation is not None:
             self.known["accelerator.gradient_accumulation_steps"] = given.accumulation
-        for key, value in _arguments(call).items():
+        for key, value in arguments(call).items():
             call.settings.values.setdefault(key, value)
+        loaders = loader_length.lengths(call, module, given)
+        if loaders is not None:
+            self.known |= loaders.known
+            if given.updates is None:
+                self.given = replace(given, updates=loaders.updates)
+                what, what_zh = ("the file", "文件") if given.samples is None else ("the samples", "样本数")
+                self.reading.assume(
+                    f"by {what} the run makes {loaders.updates} updates.",
+                    f"由{what_zh}可知训练共 {loaders.updates} 个更新步。",
+                )
         try:
             self._read()
         except _Unknown as why:
@@ -183,24 +133,34 @@ class _Scheduler:
             each.flag("split_batches") is True or each.flag("step_scheduler_with_optimizer") is False for each in made
         )
         gpus = self.given.gpus or 1
-        self.reading.facts |= {"prepared": prepared and not split, "gpus": gpus}
+        if prepared and not split and curve.past == "raises":
+            # Accelerate does not step it past its end.
+            curve = replace(curve, past="holds")
+        # Lengths that were taken before the loader was prepared count every process, as the steps do.
+        counted = self.horizon is not None and self.horizon > gpus * (curve.updates - 1)
+        self.reading.facts |= {"prepared": prepared and not split and not counted, "gpus": gpus}
         if not prepared or split or gpus == 1:
             return curve
         self.reading.assume(
             f"Accelerate steps the prepared scheduler {gpus} times in each update, once for every process.",
             f"Accelerate 在每个更新步把 prepare 过的调度器推进 {gpus} 步（每个进程一步）。",
         )
+        if curve.overrides:
+            raise _Unknown(
+                "a ChainedScheduler with a floor that Accelerate has prepared is not read.",
+                "不支持由 Accelerate prepare 过的带下限的 ChainedScheduler。",
+            )
         return replace(curve, scale=float(gpus))
 
     def _peak(self) -> float:
         """The learning rate of the optimizer that the scheduler is given."""
-        wanted = call_written = _arguments(self.call).get("optimizer")
+        wanted = call_written = arguments(self.call).get("optimizer")
         calls = [each for each in self.module.calls if any(word in each.last_name for word in _OPTIMIZERS)]
         named = [each for each in calls if call_written is not None and each.target == call_written.written]
         for each in [*reversed(named), *(reversed(calls) if not named else ())]:
             value = each.settings.find("lr", "learning_rate")
             value = value if value is not None or len(each.positional) < 2 else each.positional[1]
-            rate = None if value is None else as_number(value.value)
+            rate = None if value is None else as_number(evaluate(value, self.module, self.known))
             if rate:
                 return float(rate)
         if self.call.last_name == "OneCycleLR":
@@ -213,7 +173,7 @@ class _Scheduler:
 
     def number(self, call: Call, key: str, default: float | None = None) -> float:
         """An argument as a number; what would have to be run is said."""
-        value = _arguments(call).get(key)
+        value = arguments(call).get(key)
         if value is None or value.value is None:
             if default is None:
                 raise _Unknown(
@@ -238,13 +198,17 @@ class _Scheduler:
 
     def curve(self, call: Call, peak: float, updates: int) -> Applied:
         """The curve of a call."""
-        if call.last_name in _TRANSFORMERS:
+        if call.last_name in TRANSFORMERS:
             return self._transformers(call, peak, updates)
         make: Callable[[Call, float, int], Applied] | None = {
             "LinearLR": self._linear,
             "CosineAnnealingLR": self._cosine,
+            "CosineAnnealingWarmRestarts": self._warm_restarts,
+            "CyclicLR": self._cyclic,
             "OneCycleLR": self._one_cycle,
             "SequentialLR": self._sequence,
+            "ChainedScheduler": self._chained,
+            "LambdaLR": self._lambda,
         }.get(call.last_name)
         if make is not None:
             return make(call, peak, updates)
@@ -280,41 +244,145 @@ class _Scheduler:
 
     def _cosine(self, call: Call, peak: float, updates: int) -> Applied:
         self.horizon = self.number(call, "T_max")
+        if self.horizon <= 0:
+            raise _Unknown(
+                f"T_max in line {call.line} is {self.horizon:g}, by which PyTorch divides.",
+                f"第 {call.line} 行的 T_max 为 {self.horizon:g}，PyTorch 会除以它。",
+            )
         return torch_schedules.cosine(peak, updates, self.horizon, self.number(call, "eta_min", 0.0))
 
     def _one_cycle(self, call: Call, _: float, updates: int) -> Applied:
-        arguments = _arguments(call)
-        total = arguments.get("total_steps")
+        written = arguments(call)
+        total = written.get("total_steps")
         if total is not None and total.value is not None:
             length = self.number(call, "total_steps")
         else:
             length = self.number(call, "epochs") * self.number(call, "steps_per_epoch")
-        if call.settings.flag("three_phase"):
-            raise _Unknown("OneCycleLR with three_phase is not read.", "不支持 three_phase 的 OneCycleLR。")
         self.horizon = length
         share = self.number(call, "pct_start", 0.3)
         self.warmup = max(0.0, share * length)
         return torch_schedules.one_cycle(
             self.number(call, "max_lr"), updates, length, share, self.number(call, "div_factor", 25.0),
             self.number(call, "final_div_factor", 1e4), call.settings.text("anneal_strategy") or "cos",
+            call.settings.flag("three_phase") or False,
         )  # fmt: skip
 
-    def _sequence(self, call: Call, peak: float, updates: int) -> Applied:
-        parts = _parts(call, self.module)
-        milestones = self._numbers(call, "milestones")
-        if not parts or len(milestones) != len(parts) - 1:
+    def _warm_restarts(self, call: Call, peak: float, updates: int) -> Applied:
+        length, factor = self.number(call, "T_0"), self.number(call, "T_mult", 1.0)
+        return torch_schedules.warm_restarts(peak, updates, length, factor, self.number(call, "eta_min", 0.0))
+
+    def _cyclic(self, call: Call, _: float, updates: int) -> Applied:
+        up = self.number(call, "step_size_up", 2000.0)
+        self.warmup = up
+        return torch_schedules.cyclic(
+            self.number(call, "base_lr"), self.number(call, "max_lr"), updates, up,
+            self.number(call, "step_size_down", up), call.settings.text("mode") or "triangular",
+            self.number(call, "gamma", 1.0),
+        )  # fmt: skip
+
+    def _lambda(self, call: Call, peak: float, updates: int) -> Applied:
+        found = written_function(arguments(call).get("lr_lambda"), self.module, self.known)
+        if isinstance(found, str):
             raise _Unknown(
-                f"the schedulers of SequentialLR in line {call.line} cannot be read without running the file.",
-                f"第 {call.line} 行 SequentialLR 的各个调度器不运行文件就无法得知。",
+                f"the function of LambdaLR in line {call.line} holds what would have to be run: {found}.",
+                f"第 {call.line} 行 LambdaLR 的函数含有只有运行才知道的内容：{found}。",
+            )
+
+        def value(step: float) -> float:
+            try:
+                return found(step)
+            except (NotPlain, ArithmeticError, TypeError, ValueError):
+                raise UserError(
+                    f"the function of LambdaLR in line {call.line} gives no number at step {step:g}.",
+                    f"第 {call.line} 行 LambdaLR 的函数在第 {step:g} 步给不出数值。",
+                ) from None
+
+        try:
+            value(0.0)
+        except UserError as why:
+            raise _Unknown(why.text.en, why.text.zh) from None
+        return torch_schedules.function(peak, updates, value)
+
+    def _held(self, call: Call) -> list[Call]:
+        parts = parts_of(call, self.module)
+        if not parts:
+            raise _Unknown(
+                f"the schedulers of {call.last_name} in line {call.line} cannot be read without running the file.",
+                f"第 {call.line} 行 {call.last_name} 的各个调度器不运行文件就无法得知。",
+            )
+        return parts
+
+    def _sequence(self, call: Call, peak: float, updates: int) -> Applied:
+        parts, milestones = self._held(call), self._numbers(call, "milestones")
+        if len(milestones) != len(parts) - 1:
+            raise _Unknown(
+                f"SequentialLR in line {call.line} has not one milestone fewer than schedulers: it raises an error.",
+                f"第 {call.line} 行 SequentialLR 的里程碑数不比调度器数少一：会报错。",
+            )
+        if any(part.last_name in HOLDERS for part in parts[1:]):
+            raise _Unknown(
+                f"SequentialLR in line {call.line} holds a scheduler of schedulers behind its first: it raises an "
+                "error at the milestone.",
+                f"第 {call.line} 行 SequentialLR 在首个之后嵌套了组合调度器：到里程碑时会报错。",
+            )
+        if any(part.last_name == "OneCycleLR" for part in parts):
+            raise _Unknown(
+                f"OneCycleLR inside SequentialLR (line {call.line}) overwrites the initial rate of the others.",
+                f"SequentialLR 中的 OneCycleLR（第 {call.line} 行）会改写其他调度器的初始学习率。",
             )
         self.horizon = None
         curves = [self.curve(part, peak, updates) for part in parts]
+        if curves[0].factors or curves[0].overrides:
+            raise _Unknown(
+                f"a ChainedScheduler inside SequentialLR (line {call.line}) is not read.",
+                f"不支持 SequentialLR 中的 ChainedScheduler（第 {call.line} 行）。",
+            )
         if self.horizon is not None:
-            self.horizon += milestones[-1]
+            self.horizon += milestones[-1] if milestones else 0
+        if parts[0].last_name == "SequentialLR":
+            # A nested one has counted one step by the time it begins, so its own milestones come one update early.
+            inner = [number - 1 for number in self._numbers(parts[0], "milestones")]
+            curves[0] = torch_schedules.sequence(
+                peak, updates, [self.curve(part, peak, updates) for part in self._held(parts[0])], inner
+            )
         return torch_schedules.sequence(peak, updates, curves, milestones)
 
+    def _chained(self, call: Call, peak: float, updates: int) -> Applied:
+        parts = self._held(call)
+        curves = [self.curve(part, peak, updates) for part in parts]
+        if parts[-1].last_name in ABSOLUTE:
+            # It writes the rate anew, whatever the others made of it.
+            return curves[-1]
+        if any(part.last_name in ABSOLUTE or part.last_name in HOLDERS for part in parts):
+            raise _Unknown(
+                f"ChainedScheduler in line {call.line} holds a scheduler that overwrites the rate before others "
+                "multiply it.",
+                f"第 {call.line} 行 ChainedScheduler 中有调度器在其他调度器相乘之前改写学习率。",
+            )
+        floors = [
+            place
+            for place, part in enumerate(parts)
+            if part.last_name == "CosineAnnealingLR" and self.number(part, "eta_min", 0.0)
+        ]
+        if not floors or len(parts) == 1:
+            return torch_schedules.product(peak, updates, curves)
+        cosine = parts[floors[0]]
+        made = (
+            torch_schedules.product_with_floor(
+                peak, updates, curves, floors[0], self.number(cosine, "T_max"), self.number(cosine, "eta_min", 0.0)
+            )
+            if len(floors) == 1
+            else None
+        )
+        if made is None:
+            raise _Unknown(
+                f"ChainedScheduler in line {call.line} has a floor and schedulers that never come to rest.",
+                f"第 {call.line} 行 ChainedScheduler 有下限，而其他调度器始终在变。",
+            )
+        return made
+
     def _numbers(self, call: Call, key: str) -> list[float]:
-        value = _arguments(call).get(key)
+        value = arguments(call).get(key)
         plain: object = None if value is None else value.value
         members = cast("list[Any]", plain) if isinstance(plain, list) else [UNREADABLE]
         numbers = [as_number(member) for member in members]
@@ -326,10 +394,10 @@ class _Scheduler:
         return [float(number) for number in numbers if number is not None]
 
     def _transformers(self, call: Call, peak: float, updates: int) -> Applied:
-        arguments = _arguments(call)
-        kind = _KINDS.get(call.last_name)
+        given = arguments(call)
+        kind = KINDS.get(call.last_name)
         if kind is None:
-            written = arguments.get("name")
+            written = given.get("name")
             kind = str(written.value).rsplit(".", 1)[-1].lower() if written is not None and written.known else ""
         if kind not in transformers_schedules.TYPES or kind in transformers_schedules.UNPLANNED:
             raise _Unknown(
@@ -338,17 +406,25 @@ class _Scheduler:
             )
         timed = kind not in ("constant", "constant_with_warmup", "inverse_sqrt")
         # The length first: the warmup is often written as a share of it.
-        horizon = self.number(call, "num_training_steps") if timed else 0.0
+        whole = given.get("num_training_steps")
+        if kind == "warmup_stable_decay" and (whole is None or whole.value is None) and "num_stable_steps" in given:
+            parts = ("num_warmup_steps", "num_stable_steps", "num_decay_steps")
+            horizon = sum(self.number(call, key) for key in parts)
+        else:
+            horizon = self.number(call, "num_training_steps") if timed else 0.0
         if timed:
             self.horizon = horizon
         least = 0.0 if call.last_name == "get_scheduler" else None
         self.warmup = 0.0 if kind == "constant" else self.number(call, "num_warmup_steps", least)
-        own: dict[str, Any] = {
-            key: arguments[key].value
-            for key in ("num_cycles", "lr_end", "power", "timescale", "min_lr", "min_lr_rate")
-            if key in arguments
-        }
-        specific = arguments.get("scheduler_specific_kwargs")
+        own: dict[str, Any] = {}
+        for key in (key for key in SHAPE if key in given):
+            own[key] = evaluate(given[key], self.module, self.known)
+            if own[key] is UNREADABLE:
+                raise _Unknown(
+                    f"{key} = {given[key].written} in line {given[key].line} cannot be read without running the file.",
+                    f"第 {given[key].line} 行的 {key} = {given[key].written} 不运行文件就无法得知。",
+                )
+        specific = given.get("scheduler_specific_kwargs")
         inner: object = None if specific is None else specific.value
         if isinstance(inner, dict):
             own |= cast("dict[str, Any]", inner)

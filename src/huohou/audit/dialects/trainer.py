@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from huohou.audit.applied import Applied, Piece
+from huohou.audit.data_size import samples_of
 from huohou.audit.dialects import deepspeed_scheduler, transformers_schedules
+from huohou.audit.dialects.tokens import note
 from huohou.audit.dialects.trainer_length import ERAS, Length, era_of, warmup_updates
+from huohou.audit.dialects.world_size import processes
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.source import Source
@@ -53,7 +56,7 @@ def read_trainer(
     """
     reading = Reading(dialect, title, settings)
     era = _era(settings, given, reading)
-    length = _length(settings, given, defaults, reading)
+    length = _length(settings, document, given, defaults, reading)
     kind = (settings.text("lr_scheduler_type") or defaults.scheduler).rsplit(".", 1)[-1].lower()
     peak = settings.number("learning_rate")
     if peak is None:
@@ -107,15 +110,33 @@ def read_trainer(
     assert horizon is not None
     made = warmup_updates(steps, ratio, horizon, era)
     warmup = 0 if kind in transformers_schedules.WITHOUT_WARMUP else made.updates
-    curve = transformers_schedules.applied(kind, peak, warmup, horizon, updates, own)
+    used = transformers_schedules.taken(kind, own, era)
+    if used != own:
+        reading.assume(
+            f"transformers before 5.0 hands no lr_scheduler_kwargs to {kind}.",
+            f"transformers 5.0 之前不会把 lr_scheduler_kwargs 传给 {kind}。",
+        )
+    curve = transformers_schedules.applied(kind, peak, warmup, horizon, updates, used)
     reading.steps += _steps(settings, steps, ratio, made.updates, made.word, horizon)
     wanted = _wanted(steps, ratio, horizon, made.word)
     own_role = Role(role, curve, float(warmup), intended(kind, peak, wanted, updates, own), model, float(horizon))
     config = _deepspeed(settings, document, reading)
     if config is not None and config.text("scheduler.type") is not None:
         filled = deepspeed_scheduler.from_trainer(
-            config, peak=peak, warmup=made.updates, horizon=horizon, updates=updates
+            config,
+            peak=peak,
+            warmup=made.updates,
+            horizon=horizon,
+            updates=updates,
+            version=given.version("deepspeed"),
         )
+        wrong = deepspeed_scheduler.mismatches(config, peak=peak, warmup=made.updates, horizon=horizon)
+        if wrong:
+            named = "; ".join(f"{key} {ours} / {theirs}" for key, ours, theirs in wrong)
+            reading.refused = Text(
+                f"the Trainer refuses {config.name}, whose values are not its own: {named}.",
+                f"Trainer 会拒绝 {config.name}：其中的值与训练参数不一致：{named}。",
+            )
         reading.facts["deepspeed_scheduler"] = config.text("scheduler.type")
         reading.facts["deepspeed_config"] = config
         if filled is not None:
@@ -171,24 +192,41 @@ def _era(settings: Settings, given: Given, reading: Reading) -> str:
     return era
 
 
-def _length(settings: Settings, given: Given, defaults: Defaults, reading: Reading) -> Length:
+def _length(settings: Settings, document: Document, given: Given, defaults: Defaults, reading: Reading) -> Length:
     accumulation = given.accumulation or settings.whole("gradient_accumulation_steps") or defaults.accumulation
+    accumulation = max(1, accumulation)
     if given.accumulation is not None:
         reading.assume(f"--accumulation {accumulation}.", f"--accumulation {accumulation}。")
     epochs = _or(settings.number("num_train_epochs"), defaults.epochs)
     max_steps = settings.whole("max_steps")
     max_steps = defaults.max_steps if max_steps is None else max_steps
     micro: int | None = None
-    if given.samples is not None:
-        gpus = given.gpus or 1
-        batch = settings.whole("per_device_train_batch_size", "per_gpu_train_batch_size") or defaults.batch
-        share = given.samples / (gpus * batch)
+    gpus = given.gpus or processes(settings, document) or 1
+    batch = settings.whole("per_device_train_batch_size", "per_gpu_train_batch_size") or defaults.batch
+    words = settings.whole(*_SEQUENCE)
+    samples = given.samples
+    if words:
+        note(reading, float(gpus * batch * accumulation * words))
+        if samples is None and given.tokens is not None and given.updates is None and max_steps <= 0:
+            samples = -(-given.tokens // words)
+            reading.assume(
+                f"{given.tokens} tokens packed into {samples} sequences of {words}.",
+                f"{given.tokens} 个词元打包成 {samples} 条长度 {words} 的序列。",
+            )
+    if samples is None and given.updates is None and max_steps <= 0:
+        samples = samples_of(settings, document, reading)
+    if samples is not None:
+        share = samples / (gpus * batch)
         micro = math.floor(share) if settings.flag("dataloader_drop_last") else math.ceil(share)
         reading.assume(
-            f"{given.samples} samples over {gpus} processes of {batch} make {micro} micro-batches an epoch.",
-            f"{given.samples} 个样本，{gpus} 个进程、每个 {batch}，每轮 {micro} 个微批。",
+            f"{samples} samples over {gpus} processes of {batch} make {micro} micro-batches an epoch.",
+            f"{samples} 个样本，{gpus} 个进程、每个 {batch}，每轮 {micro} 个微批。",
         )
-    return Length(micro, max(1, accumulation), epochs, max_steps)
+    return Length(micro, accumulation, epochs, max_steps)
+
+
+_SEQUENCE = ("max_length", "max_seq_length", "cutoff_len", "block_size", "sequence_len", "model_max_length")
+"""Names of the length of a sequence, each of another framework on top of the Trainer."""
 
 
 def _steps(settings: Settings, steps: float, ratio: float, warmup: int, word: str, horizon: int) -> list[Resolved]:
@@ -291,6 +329,7 @@ def _other_eras(
         if (updates, float(warmup)) in seen:
             continue
         seen.add((updates, float(warmup)))
-        curve = transformers_schedules.applied(kind, peak, warmup, horizon, updates, kwargs)
+        own = transformers_schedules.taken(kind, kwargs, other)
+        curve = transformers_schedules.applied(kind, peak, warmup, horizon, updates, own)
         others.append((other, Role(role, curve, float(warmup), None, shown.model, float(horizon))))
     reading.other = tuple(others)

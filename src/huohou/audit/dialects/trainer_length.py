@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-NEWEST = (5, 23)
+NEWEST = (5, 24)
 ERAS = ("<=4.51", "4.52-4.57", "5.0-5.14", ">=5.15")
 _EXAMPLES = {"<=4.51": (4, 51), "4.52-4.57": (4, 57), "5.0-5.14": (5, 14), ">=5.15": NEWEST}
 

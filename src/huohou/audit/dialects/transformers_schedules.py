@@ -1,4 +1,4 @@
-"""The schedules of ``transformers.optimization`` as applied curves: index i = u − 1, formulas of version 5.23.
+"""The schedules of ``transformers.optimization`` as applied curves: index i = u − 1, formulas of version 5.24.
 
 A lambda is evaluated at the number of steps made before, so update 1 uses λ(0). None of them is clamped past T except
 where it says so.
@@ -30,6 +30,11 @@ TYPES = (
 
 UNPLANNED = ("reduce_lr_on_plateau", "greedy")
 WITHOUT_WARMUP = ("constant", *UNPLANNED)
+
+
+def taken(kind: str, kwargs: Mapping[str, Any], era: str) -> dict[str, Any]:
+    """The ``lr_scheduler_kwargs`` that an era hands to the scheduler: before 5.0 none reached inverse_sqrt."""
+    return {} if kind == "inverse_sqrt" and era in ("<=4.51", "4.52-4.57") else dict(kwargs)
 
 
 def applied(
@@ -107,7 +112,8 @@ def _stable(given: Mapping[str, Any], peak: float, warmup: float, horizon: int, 
     stable = as_number(given.get("num_stable_steps"))
     stable = horizon - warmup - decay if stable is None else stable
     least = float(as_number(given.get("min_lr_ratio")) or 0.0)
-    cycles = float(as_number(given.get("num_cycles")) or 0.5)
+    cycles = as_number(given.get("num_cycles"))
+    cycles = 0.5 if cycles is None else float(cycles)
     pieces: list[Piece] = []
     if warmup > 0:
         way = str(given.get("warmup_type", "linear"))
@@ -118,7 +124,7 @@ def _stable(given: Mapping[str, Any], peak: float, warmup: float, horizon: int, 
     begin = warmup + stable
     first = max(warmup, begin)
     if decay > 0:
-        shape = _STABLE.get(str(given.get("decay_type", "linear")), "linear")
-        pieces.append(Piece(first, shape, 1.0, least, max(1, decay), origin=begin, parameter=cycles))
+        shape = _STABLE.get(str(given.get("decay_type", "cosine")), "cosine")
+        pieces.append(Piece(first, shape, 1.0, least, max(1, decay), origin=begin, parameter=cycles, lowest=0.0))
     pieces.append(Piece(max(first, begin + decay), "hold", least))
     return Applied(peak, updates, tuple(pieces))
