@@ -34,6 +34,11 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m huohou.config.reference docs
+	$(BIN)/python -m huohou.audit.rules.pages docs
+
+frameworks: $(VENV)/.dev
+	$(BIN)/python tests/external/environments.py $(FRAMEWORKS)
+	HUOHOU_FRAMEWORKS=$(abspath $(FRAMEWORKS)) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n0 -m "" tests/external/test_frameworks.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -176,7 +176,8 @@ def test_twins_have_the_same_links(english: Path, chinese: Path) -> None:
 @pytest.mark.parametrize("page", [pair[1] for pair in PAIRS], ids=named)
 def test_a_chinese_page_is_chinese(page: Path) -> None:
     for block in blocks(read(page)):
-        if block.kind in ("paragraph", "list"):
+        names = all(re.match(r"- [\w.-]+(/| PR #)|- https://|`[^`]+`$", line) for line in block.lines)
+        if block.kind in ("paragraph", "list") and not names:
             assert re.search("[一-鿿]", " ".join(block.lines)), block.lines[0]
 
 
@@ -368,7 +369,9 @@ def test_every_dialect_has_its_page() -> None:
     text = "\n".join(read(page) for page in MOVES)
     known = {page.stem for page in MOVES}
     for dialect in DIALECTS:
-        assert dialect.name == "huohou" or dialect.name in known or f"{dialect.title}" in text, dialect.name
+        # These three are no framework: our own files, programs and scripts that lead to one, and files of nobody.
+        own = dialect.name in ("huohou", "program", "launch", "unnamed")
+        assert own or dialect.name in known or dialect.title in text, dialect.name
 
 
 @pytest.mark.parametrize("page", MOVES, ids=named)

@@ -70,6 +70,17 @@ def test_a_peak_between_two_columns_is_not_lost() -> None:
     assert "W=777777" in text
 
 
+@pytest.mark.parametrize("updates", [997, 19_999, 3_000_000])
+def test_a_peak_of_a_curve_without_knots_is_not_lost(updates: int) -> None:
+    class Spike:
+        seams = (updates // 3 + 0.5,)
+
+        def __call__(self, update: int) -> float:
+            return 2e-4 if update == updates // 3 else 1e-4
+
+    assert draw(Spike(), updates).split("\n")[0].startswith("2e-4")
+
+
 def test_a_rate_of_zero_and_values_that_are_not_finite_do_not_break_the_drawing() -> None:
     assert "0 ┤" in draw(lambda _: 0.0, 5)
     assert "T=5" in draw(lambda u: float("nan") if u < 3 else 1.0, 5)

@@ -1,7 +1,7 @@
 """A curve drawn in a terminal, in braille dots or in plain ASCII.
 
 It only calls ``curve(update)`` and needs nothing beyond Python, because ``huohou plan`` answers before numpy could be
-loaded. Whatever the length of the run, the number of evaluations depends on the width of the drawing alone.
+loaded. Whatever the length of the run, the number of evaluations is bounded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from huohou.report import numbers
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _WIDEST = 100
 _MOST_KNOTS = 100
+_MOST_SEEN = 20_000
+"""Up to so many updates a curve that does not name its knots is seen at each of them."""
 
 
 def needs_ascii(stream: TextIO) -> bool:
@@ -73,7 +75,8 @@ def _columns(curve: Callable[[int], float], updates: int, across: int) -> tuple[
     """Lowest and highest rate of every dot column, and where the highest rate of all is first used.
 
     Between two knots a curve only rises or only falls, so that the ends of a column and the knots inside it hold its
-    extremes. A curve that does not name its knots is seen at the ends of the columns.
+    extremes. A curve without knots is seen at every update of a short run; of a long one at the ends of the columns
+    and at the updates that it names itself as its ``seams``.
     """
     seen: dict[int, float] = {}
 
@@ -84,12 +87,14 @@ def _columns(curve: Callable[[int], float], updates: int, across: int) -> tuple[
         return seen[update]
 
     knots = sorted({u for k in _knots(curve) for u in (math.floor(k), math.floor(k) + 1) if 1 <= u <= updates})
+    every = updates <= _MOST_SEEN and not hasattr(curve, "knots")
     lows: list[float] = []
     highs: list[float] = []
     for column in range(across):
         first = min(1 + column * updates // across, updates)
         last = max(first, min((column + 1) * updates // across, updates))
-        values = [at(first), at(last), *(at(u) for u in knots if first <= u <= last)]
+        inside = range(first, last) if every else [u for u in knots if first <= u <= last]
+        values = [at(first), at(last), *map(at, inside)]
         lows.append(min(values))
         highs.append(max(values))
     peak = max(highs)
@@ -97,7 +102,7 @@ def _columns(curve: Callable[[int], float], updates: int, across: int) -> tuple[
 
 
 def _knots(curve: Any) -> Iterable[float]:
-    knots = [float(knot.update) for knot in getattr(curve, "knots", ())]
+    knots = [float(knot.update) for knot in getattr(curve, "knots", ())] or [*map(float, getattr(curve, "seams", ()))]
     stride = math.ceil(len(knots) / _MOST_KNOTS) or 1
     return knots[::stride]
 

@@ -21,7 +21,7 @@ from huohou.report.measures import dispersion, ema
 from huohou.report.runs import Floats, Run, mapping, number
 from huohou.report.thinning import even, thin
 
-Role = Literal["planned", "applied", "raw", "smooth", "evaluation", "limit"]
+Role = Literal["planned", "intended", "applied", "raw", "smooth", "evaluation", "limit"]
 EARLY = 0.3
 """The part of the run that the early figure shows: that of the early bump."""
 LONG = 3000

@@ -8,7 +8,7 @@
   speak();
 
   const ROLES = {
-    planned: ["planned", "计划"], applied: ["applied", "使用"], smooth: ["", ""], evaluation: ["evaluation", "评估"],
+    planned: ["planned", "计划"], intended: ["meant", "本意"], applied: ["applied", "使用"], smooth: ["", ""], evaluation: ["evaluation", "评估"],
   };
   const range = (element, name) => element.dataset[name].split(" ").map(Number);
   const short = (v) => {
@@ -37,7 +37,10 @@
   };
   const shown = (element) => getComputedStyle(element).display !== "none";
   const runOf = (element) => (/\br(\d+)\b/.exec(element.getAttribute("class")) || [])[1];
-  const nameOf = (run) => { const b = document.querySelector("#chip" + run + " bdi"); return b ? b.textContent : ""; };
+  const nameOf = (run, frame) => {
+    const b = document.querySelector("#chip" + run + " bdi") || frame.closest("figure").querySelector(".legend .r" + run + " bdi");
+    return b ? b.textContent : "";
+  };
 
   const tip = document.createElement("div");
   tip.className = "tip";
@@ -71,7 +74,7 @@
       if (v === null) continue;
       const part = 1 - v / 4000;
       const value = log ? y[0] * Math.pow(y[1] / y[0], part) : y[0] + (y[1] - y[0]) * part;
-      row(run, [nameOf(run), say(role[0], role[1])].filter(Boolean).join(" · "), write(value));
+      row(run, [nameOf(run, f.frame), say(role[0], role[1])].filter(Boolean).join(" · "), write(value));
     }
   };
   const layer = (f, event, box) => {

@@ -1,22 +1,18 @@
 """One page that holds everything about some runs: it opens from disk and loads nothing.
 
-The content security policy allows exactly the one style sheet and the one script that huohou wrote, by their hashes.
 Whatever comes from a run (names, texts, settings, events) passes through ``svg.safe``.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from huohou.errors import UserError
-from huohou.language import Text, language
+from huohou.language import Text
 from huohou.records import write_atomically
-from huohou.report import numbers, plan_section, sections
+from huohou.report import frame, numbers, plan_section, sections
 from huohou.report.figures import FEW, Figure, figures
 from huohou.report.runs import Run
 from huohou.report.svg import both, figure, safe, strips
@@ -27,7 +23,6 @@ LARGEST = 300_000
 """Bytes of a page at most, whatever the runs wrote."""
 _RESERVE = 3000
 _LEAST_FIRST = ("environment", "events", "samples", "plans", "differing", "scores", "reproduce")
-_COLOURS = 8
 
 
 def write(runs: Sequence[Run], path: Path, command: str) -> Path:
@@ -50,13 +45,8 @@ def render(runs: Sequence[Run], command: str) -> str:
             f"{len(runs)} 个训练放不进一页：最多 {MOST_RUNS} 个。",
         )
     found = findings(runs)
-    style = files("huohou.report").joinpath("page.css").read_text(encoding="utf-8") + _run_rules(len(runs))
-    script = files("huohou.report").joinpath("page.js").read_text(encoding="utf-8")
+    style = frame.colours(len(runs))
     drawn = "".join(figure(f, runs) if isinstance(f, Figure) else strips(f, runs) for f in figures(runs))
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{_hash(style)}'; script-src 'sha256-{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     few = len(runs) <= FEW
     top = "".join(
         (
@@ -80,20 +70,10 @@ def render(runs: Sequence[Run], command: str) -> str:
             "environment": sections.environment(runs),
             "reproduce": sections.reproduce(runs, command),
         },
-        LARGEST - _RESERVE - len((top + style + script).encode("utf-8")),
+        LARGEST - _RESERVE - frame.size(style) - len(top.encode("utf-8")),
     )
-    made = both(Text("One file, no network. Made by huohou (火候).", "单个文件，不联网。由火候 (huohou) 生成。"))
-    body = f"{top}{rest}</main><footer>{made}</footer>"
     names = " · ".join(run.name for run in runs[:3])
-    lang = "zh-Hans" if language() == "zh" else "en"
-    return (
-        f'<!doctype html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{safe(names)} · huohou</title>\n<style>{style}</style>\n</head>\n"
-        f"<body>\n{body}\n<script>{script}</script>\n</body>\n</html>\n"
-    )
+    return frame.page(names, f"{top}{rest}</main>{frame.footer()}", style)
 
 
 def _summary(found: Findings, few: bool) -> str:
@@ -123,46 +103,16 @@ def _fitting(parts: dict[str, str], room: int) -> str:
     return "".join(parts.values()) + (f'<p class="note">{both(note)}</p>' if left_out else "")
 
 
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _run_rules(runs: int) -> str:
-    """The colour of each run, and the rule by which its chip hides its lines, with or without the script."""
-    return "".join(
-        f".r{i}{{--c:var(--c{i % _COLOURS})}}:root:has(#show{i}:not(:checked)) .figure .r{i}{{display:none}}\n"
-        for i in range(runs)
-    )
-
-
 def _bar(runs: Sequence[Run]) -> str:
     chips = "".join(
         f'<input class="hidden" type="checkbox" id="show{i}" checked autocomplete="off">'
         f'<label for="show{i}" id="chip{i}" class="r{i}"><i></i><bdi>{safe(run.name)}</bdi></label>'
         for i, run in enumerate(runs)
     )
-    chosen = "zh" if language() == "zh" else "en"
-    tongues = "".join(
-        f'<input class="hidden" type="radio" name="lang" id="lang-{key}" autocomplete="off"'
-        f"{' checked' if key == chosen else ''}>"
-        f'<label for="lang-{key}" lang="{tag}">{name}</label>'
-        for key, tag, name in (("en", "en", "English"), ("zh", "zh-Hans", "中文"))
-    )
-    themes = "".join(
-        f'<input class="hidden" type="radio" name="theme" id="theme-{key}" autocomplete="off"'
-        f"{' checked' if key == 'auto' else ''}>"
-        f'<label for="theme-{key}">{both(name)}</label>'
-        for key, name in (
-            ("auto", Text("auto", "自动")),
-            ("light", Text("light", "浅色")),
-            ("dark", Text("dark", "深色")),
-        )
-    )
     named = both(Text("runs shown", "显示的训练"))
     return (
         f'<nav class="bar"><div class="runs" role="group"><span class="hidden">{named}</span>{chips}</div>'
-        f'<fieldset><legend class="hidden">{both(Text("language", "语言"))}</legend>{tongues}</fieldset>'
-        f'<fieldset><legend class="hidden">{both(Text("appearance", "外观"))}</legend>{themes}</fieldset></nav>'
+        f"{frame.switches()}</nav>"
     )
 
 

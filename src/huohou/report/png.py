@@ -29,6 +29,7 @@ _FONTS = (
 )  # fmt: skip
 _ROLE_STYLE: dict[str, dict[str, Any]] = {
     "planned": {"linewidth": 7, "alpha": 0.24, "solid_capstyle": "butt"},
+    "intended": {"linewidth": 7, "alpha": 0.24, "solid_capstyle": "butt"},
     "applied": {"linewidth": 1.4},
     "raw": {"linewidth": 0.8, "alpha": 0.27},
     "smooth": {"linewidth": 1.9},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from typing import Protocol
 
 import numpy as np
 
@@ -54,13 +55,20 @@ def both(text: Text, tag: str = "span") -> str:
     return f'<{tag} class="en" lang="en">{en}</{tag}><{tag} class="zh" lang="zh-Hans">{zh}</{tag}>'
 
 
-def figure(figure: Figure, runs: Sequence[Run]) -> str:
+class Named(Protocol):
+    """Whatever a figure has a colour for: a run, a role of an audited configuration."""
+
+    @property
+    def name(self) -> str: ...
+
+
+def figure(figure: Figure, runs: Sequence[Named]) -> str:
     """One figure with its title, legend and caption."""
 
     def across(update: float) -> str:
         return f"{min(max(figure.x.place(update), 0.0), 1.0) * 100:.2f}"
 
-    rate = figure.key == "rate"
+    rate = figure.key.startswith("rate")
     gutter: list[str] = []
     grid: list[str] = []
     for tick in figure.y.ticks():
@@ -133,9 +141,9 @@ def _exact(value: float) -> str:
     return numbers.short(value) if value == float(f"{value:.4g}") else numbers.count(value)
 
 
-def _legend(figure: Figure, runs: Sequence[Run]) -> str:
+def _legend(figure: Figure, runs: Sequence[Named]) -> str:
     """Which colour is which run, outside the plot. What faint, bold and dotted mean is said in the caption."""
-    if len(runs) < 2 or (len(runs) > FEW and figure.key != "rate"):
+    if len(runs) < 2 or (len(runs) > FEW and not figure.key.startswith("rate")):
         return ""
     shown = sorted({line.run for line in figure.lines if line.run >= 0})
     items = "".join(f'<li class="r{r}"><i class="key"></i><bdi>{safe(runs[r].name)}</bdi></li>' for r in shown)
