@@ -88,4 +88,5 @@ def test_one_line_of_the_package_writes_a_rate() -> None:
         for path in package.rglob("*.py")
         if (count := writers(path.read_text(encoding="utf-8")))
     }
-    assert found == {"train/optim.py": 1}
+    # Inside other people's trainers it is the scheduler of the adapters.
+    assert found == {"train/optim.py": 1, "adapters/torch.py": 1}
