@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huohou.cli import audit_log, audit_outputs, audit_rules
 from huohou.cli.arguments import Parser, dashes
 from huohou.errors import UserError
 from huohou.language import Text
@@ -17,7 +18,7 @@ from huohou.units import whole
 
 if TYPE_CHECKING:
     from huohou.audit.examine import Audit
-    from huohou.audit.reading import Finding, Given, Role
+    from huohou.audit.reading import Given, Role
 
 HELP = Text(
     "Say which learning rate another framework's configuration really applies, and what is wrong with it.",
@@ -90,9 +91,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--fail-on",
         choices=("error", "warning", "note", "never"),
-        default="error",
-        help=str(Text("the severity from which the exit status is 1", "从哪一级起退出状态为 1")),
+        help=str(
+            Text(
+                "the severity from which the exit status is 1 (error)",
+                "从哪一级起退出状态为 1（默认 error）",
+            )
+        ),
     )
+    audit_outputs.arguments(parser)
+    audit_rules.arguments(parser)
+    audit_log.arguments(parser)
 
 
 def parse(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
@@ -128,10 +136,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if audit_rules.asked(options):
+        return 0
     given = _given(options)
     if options.json and options.csv == "-":
         raise UserError("--csv - and --json both want standard output.", "--csv - 与 --json 都要占用标准输出。")
     files: list[str] = options.files
+    if options.log is not None:
+        return _with_log(options, given)
     if not files and not options.command:
         raise UserError(
             "name a configuration, - for standard input, or a command behind --.",
@@ -139,17 +151,23 @@ def _run(options: argparse.Namespace) -> int:
         )
     if options.command and files:
         raise UserError("give files or a command, not both.", "请只给文件或只给命令。")
+    audit_rules.fix(options, given)
     if options.each or any(Path(file).is_dir() for file in files if file != "-") or len(files) > 2:
         return _several(options, given)
+    audit_outputs.check(options, one=len(files) < 2)
     if len(files) == 2:
         return _two(options, given)
     audit = _audit(files[0] if files else None, options, given)
     if options.csv:
         _write_csv(audit, options.csv)
+    audit_outputs.pictures([audit], options, given)
+    converted = audit_outputs.conversions(audit, options, given) if options.to else []
     if options.json:
         from huohou.audit.plain import plain
 
         data = plain(audit)
+        if converted:
+            data["converted"] = {each.role: each.plain() for each in converted}
         if options.rates is not None:
             data["rates"] = [
                 {"update": update, **{name: role.applied.rate(update) for name, role in _need_roles(audit)}}
@@ -160,13 +178,28 @@ def _run(options: argparse.Namespace) -> int:
         roles = _need_roles(audit)
         for update in _updates(options.rates):
             print(update, *(repr(role.applied.rate(update)) for _, role in roles))
+    elif converted:
+        audit_outputs.tell(converted, audit, options)
     elif options.csv != "-":
         from huohou.audit.text import render
         from huohou.report.curve_drawing import draw, needs_ascii
 
         ascii = needs_ascii(sys.stdout)
         print(render(audit, lambda curve, updates: draw(curve, updates, ascii=ascii)))
-    return _end(audit.findings, options)
+    return _end([audit], options)
+
+
+def _with_log(options: argparse.Namespace, given: Given) -> int:
+    files: list[str] = options.files
+    if len(files) + bool(options.command) > 1:
+        raise UserError("--log goes with one configuration at most.", "--log 最多与一个配置同用。")
+    config = None
+    if files or options.command:
+
+        def config(known: Given) -> Audit:
+            return _audit(files[0] if files else None, options, known)
+
+    return _end([audit_log.run(options, given, config, _print)], options)
 
 
 def _two(options: argparse.Namespace, given: Given) -> int:
@@ -178,6 +211,7 @@ def _two(options: argparse.Namespace, given: Given) -> int:
     for audit in (left, right):
         _need_roles(audit)
     differences = compare.compare(left, right)
+    audit_outputs.pictures([left, right], options, given)
     found = [*left.findings, *right.findings]
     if options.json:
         audits = [plain(left), plain(right)]
@@ -194,17 +228,19 @@ def _two(options: argparse.Namespace, given: Given) -> int:
         print(compare.text(options.files[0], options.files[1], differences))
         print()
         print(findings(found))
-    return _end(found, options)
+    return _end([left, right], options)
 
 
 def _several(options: argparse.Namespace, given: Given) -> int:
-    from huohou.audit.folder import audit_all, table
+    from huohou.audit.folder import audit_all, counts, rule_table, table
     from huohou.audit.plain import finding, plain
     from huohou.audit.text import findings
 
     if options.csv or options.rates is not None:
         raise UserError("--csv and --rates are for one file.", "--csv 与 --rates 只用于单个文件。")
+    audit_outputs.check(options, one=False)
     several = audit_all(options.files, given, options.dialect, each=options.each)
+    audit_outputs.pictures(several.audits, options, given, several)
     found = [each for audit in several.audits for each in audit.findings]
     if options.json:
         _print(
@@ -212,7 +248,9 @@ def _several(options: argparse.Namespace, given: Given) -> int:
                 "curves": {},
                 "files": [plain(audit) for audit in several.audits],
                 "not_understood": [{"file": name, "error": str(text)} for name, text in several.errors],
+                "skipped": [{"file": name, "error": str(text)} for name, text in several.skipped],
                 "others": several.others,
+                "rules": counts(several),
                 "findings": [finding(each) for each in found],
                 "error": None,
             }
@@ -221,8 +259,10 @@ def _several(options: argparse.Namespace, given: Given) -> int:
         print(table(several))
         if found:
             print()
+            print(rule_table(several))
+            print()
             print(findings(found))
-    return _end(found, options) or (2 if several.errors and not several.audits else 0)
+    return _end(several.audits, options) or (2 if several.errors and not several.audits else 0)
 
 
 def _print(data: dict[str, Any]) -> None:
@@ -301,10 +341,11 @@ def _rows(header: list[str], roles: list[tuple[str, Role]]) -> Iterator[str]:
         yield ",".join([str(update), *rates]) + "\n"
 
 
-def _end(found: list[Finding], options: argparse.Namespace) -> int:
+def _end(audits: list[Audit], options: argparse.Namespace) -> int:
     """Write the findings where machines look for them, and give the exit status."""
     from huohou.audit.annotations import github, sarif
 
+    found = [each for audit in audits for each in audit.findings]
     if options.sarif:
         from importlib.metadata import version
 
@@ -312,13 +353,4 @@ def _end(found: list[Finding], options: argparse.Namespace) -> int:
             json.dump(sarif(found, version("huohou")), file, ensure_ascii=False, indent=1)
     if options.github and found:
         print(github(found), file=sys.stderr if options.json else sys.stdout)
-    return _status(found, options.fail_on)
-
-
-def _status(found: list[Finding], fail_on: str) -> int:
-    from huohou.audit.reading import SEVERITIES
-
-    if fail_on == "never":
-        return 0
-    worst = next(place for place, severity in enumerate(SEVERITIES) if severity == fail_on)
-    return int(any(SEVERITIES.index(finding.severity) <= worst for finding in found))
+    return int(audit_rules.fails(audits, options.fail_on))

@@ -1,0 +1,1 @@
+"""The forms in which trainings write their logs, one file each."""
