@@ -3,12 +3,13 @@ PYTHON ?= python3
 # On CPU-only Linux with PyTorch's own index: make demo TORCH_FLAGS="--index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0
 TORCH_FLAGS ?=
+FRAMEWORKS ?= .frameworks
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo pipeline test test-all check format lint types docs bench clean
+.PHONY: demo pipeline test test-all check format lint types docs frameworks bench clean
 
 demo: $(VENV)/.train
 	$(BIN)/huohou demo
@@ -39,6 +40,8 @@ docs: $(VENV)/.dev
 frameworks: $(VENV)/.dev
 	$(BIN)/python tests/external/environments.py $(FRAMEWORKS)
 	HUOHOU_FRAMEWORKS=$(abspath $(FRAMEWORKS)) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n0 -m "" tests/external/test_frameworks.py
+	PYTHONPATH=src OMP_NUM_THREADS=1 $(FRAMEWORKS)/adapters/bin/python -m pytest -n0 -m "not gpu" \
+		tests/adapters/test_lightning.py tests/adapters/test_optax.py tests/adapters/test_torchtitan.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

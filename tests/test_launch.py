@@ -29,7 +29,7 @@ from huohou.model import read_model
 from huohou.plan import requests
 from huohou.plan.result import Plan
 from huohou.stages.lm import LanguageModelling
-from huohou.train import checkpoint
+from huohou.train import checkpoint, saving
 from huohou.train.signals import Stopped
 
 UPDATES = 16
@@ -134,6 +134,7 @@ def test_a_run_folder_holds_what_it_promises() -> None:
         "metrics.jsonl",
         "events.jsonl",
         "checkpoints",
+        "tokenizer",
         "model",
     }
     assert (folder / "config.yaml").read_text(encoding="utf-8") == RUN
@@ -182,6 +183,18 @@ def test_a_resumed_run_is_the_same_bit_for_bit(batch: int) -> None:
     assert said.splitlines()[-2] == "planned == applied: 16 of 16 updates, 0 skipped, 16 batches read"
     assert weights(name) == weights("whole")
     assert lines(name) == lines("whole")
+
+
+def test_a_checkpoint_of_a_run_that_was_killed_can_be_talked_to(tmp_path: Path, capsys: Any) -> None:
+    leave_at(6, "killed")
+    # Its own tokenizer is enough: neither the cache nor the corpus is looked at.
+    Path("runs/killed").rename(tmp_path / "killed")
+    assert main(["export", str(tmp_path / "killed"), "--output", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    assert main(["chat", str(tmp_path / "out"), "--plain", "--greedy", "--once", "春", "--max-tokens", "4"]) == 0
+    assert capsys.readouterr().out.strip()
+    assert main(["chat", str(tmp_path / "killed"), "--plain", "--once", "春"]) == 2
+    assert "export one of its checkpoints" in capsys.readouterr().err
 
 
 def test_what_decides_bits_is_taken_from_the_plan() -> None:
@@ -352,7 +365,7 @@ def test_too_little_space_is_told_before_the_first_update(monkeypatch: pytest.Mo
     usage = shutil.disk_usage(".")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     monkeypatch.setattr("huohou.data.cache.shutil.disk_usage", lambda path: usage, raising=False)
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(UserError, match=r"not enough space for a checkpoint .* needed, 0.0 MB free"):
         train("full")
     assert not Path("runs/full").exists()

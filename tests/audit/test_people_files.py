@@ -54,7 +54,7 @@ SAME: dict[str, tuple[str, str | bytes]] = {
     "tabs between words": ("run.sh", f"python\trun.py\t{FLAGS}\n".replace(" ", "\t")),
     "continued inside quotes": ("run.sh", f'python run.py "--learning_rate" \\\n  "2e-4" {FLAGS[21:]}\n'),
     "first document empty": ("a.yaml", "---\n---\n" + YAML),
-    "JSON with tabs": ("a.json", json.dumps(dict([line.split(": ") for line in YAML.split("\n") if line]), indent="\t")),
+    "JSON with tabs": ("a.json", json.dumps({line.split(": ")[0]: line.split(": ")[1] for line in YAML.split("\n") if line}, indent="\t")),
     "JSON with comments": ("a.jsonc", "// 注释\n{\n  /* rate */ \"learning_rate\": 2e-4, // here\n  \"lr_scheduler_type\": \"cosine\",\n"
                            "  \"warmup_steps\": 20, \"max_steps\": 200,\n}\n"),
     "interpolation": ("a.yaml", YAML.replace("max_steps: 200", "max_steps: ${steps.all}") + "steps: {all: 200}\n"),

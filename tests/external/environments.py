@@ -4,7 +4,8 @@
 
 Each is a virtual environment below FOLDER with one framework at a pinned version, installed without what it depends on;
 what it has not itself (PyTorch above all) it borrows from the environment that runs this script. What is there already
-is left alone. ``HUOHOU_FRAMEWORKS=FOLDER pytest tests/external/test_frameworks.py`` then compares.
+is left alone. ``HUOHOU_FRAMEWORKS=FOLDER pytest tests/external/test_frameworks.py`` then compares; the one called
+``adapters`` runs ``tests/adapters`` itself. ``make frameworks`` does all of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from pathlib import Path
 _REQUESTS = ("requests==2.32.5", "urllib3==2.5.0", "idna==3.11", "charset-normalizer==3.4.4", "certifi==2025.11.12")
 """What the Hub's older clients speak through."""
 
+_OPTAX = ("optax==0.2.8", "jax==0.7.2", "jaxlib==0.7.2", "absl-py==2.3.1", "opt-einsum==3.4.0", "ml-dtypes==0.5.3",
+          "scipy==1.16.3")  # fmt: skip
+_TORCHTITAN = ("torchtitan==0.3.0", "tyro==0.9.35", "torchdata==0.11.0", "typeguard==4.4.4",
+               "docstring-parser==0.17.0", "shtab==1.7.2", "spmd_types==0.2.3")  # fmt: skip
+
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     # The last of each era; the project's own environment has the newest.
     "transformers-4.51": ("transformers==4.51.3", "tokenizers==0.21.4", "huggingface-hub==0.36.0", *_REQUESTS),
@@ -30,10 +36,11 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "deepspeed-0.15.2": ("wheel==0.45.1", "deepspeed==0.15.2"),
     "deepspeed-0.17.1": ("wheel==0.45.1", "deepspeed==0.17.1"),
     "deepspeed-0.19.2": ("wheel==0.45.1", "deepspeed==0.19.2"),
-    "optax": ("optax==0.2.8", "jax==0.7.2", "jaxlib==0.7.2", "absl-py==2.3.1", "opt-einsum==3.4.0", "ml-dtypes==0.5.3",
-              "scipy==1.16.3"),
-    "torchtitan": ("torchtitan==0.3.0", "tyro==0.9.35", "torchdata==0.11.0", "typeguard==4.4.4",
-                   "docstring-parser==0.17.0", "shtab==1.7.2", "spmd_types==0.2.3"),
+    "optax": _OPTAX,
+    "torchtitan": _TORCHTITAN,
+    # What our adapters are tried in besides what the project's own environment has.
+    "adapters": ("lightning==2.6.1", "pytorch-lightning==2.6.1", "lightning-utilities==0.15.2", "torchmetrics==1.8.2",
+                 *_OPTAX, *_TORCHTITAN),
     "torchtune": ("torchtune==0.6.1", "torchdata==0.11.0", "omegaconf==2.3.0", "antlr4-python3-runtime==4.9.3",
                   "torchao==0.14.1", "tiktoken==0.12.0", "blobfile==3.1.0", "sentencepiece==0.2.1",
                   "kagglehub==0.3.13", "lxml==6.0.2", "pycryptodomex==3.23.0"),

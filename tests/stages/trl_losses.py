@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 
 def losses(folder: Path, epochs: int, length: int, *, packing: bool) -> dict[str, Any]:
@@ -35,8 +36,9 @@ def losses(folder: Path, epochs: int, length: int, *, packing: bool) -> dict[str
     batches = list(trainer.get_train_dataloader())
     assert len(batches) == 1
     targets = (batches[0]["labels"] != -100).sum()
+    model: Any = trainer.model
     with torch.no_grad():
-        loss = trainer.compute_loss(trainer.model, dict(batches[0]), num_items_in_batch=targets)
+        loss = trainer.compute_loss(model, dict(batches[0]), num_items_in_batch=targets)
     trainer.train()
     logged = [line["loss"] for line in trainer.state.log_history if "loss" in line]
     return {"loss": float(loss), "targets": int(targets), "logged": logged}

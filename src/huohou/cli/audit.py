@@ -193,13 +193,11 @@ def _with_log(options: argparse.Namespace, given: Given) -> int:
     files: list[str] = options.files
     if len(files) + bool(options.command) > 1:
         raise UserError("--log goes with one configuration at most.", "--log 最多与一个配置同用。")
-    config = None
-    if files or options.command:
 
-        def config(known: Given) -> Audit:
-            return _audit(files[0] if files else None, options, known)
+    def config(known: Given) -> Audit:
+        return _audit(files[0] if files else None, options, known)
 
-    return _end([audit_log.run(options, given, config, _print)], options)
+    return _end([audit_log.run(options, given, config if files or options.command else None, _print)], options)
 
 
 def _two(options: argparse.Namespace, given: Given) -> int:
