@@ -85,6 +85,7 @@ def test_the_trainer_and_trl_in_one_process(tmp_path: Path) -> None:
         {"name": "resumed", "kind": "trainer", "accumulation": 2, "resume": "plain/out/checkpoint-5"},
         {"name": "asked", "kind": "trainer", "arguments": {"warmup_steps": 3, "lr_scheduler_type": "cosine"}},
         {"name": "sft", "kind": "trainer", "sft": True, "accumulation": 2},
+        {"name": "sft resumed", "kind": "trainer", "sft": True, "accumulation": 2, "resume": "sft/out/checkpoint-5"},
         {"name": "twice", "kind": "trainer", "misuse": "twice"},
         {"name": "second", "kind": "trainer", "misuse": "second"},
         {"name": "stopped", "kind": "trainer", "misuse": "second", "guard": "raise"},
@@ -93,6 +94,7 @@ def test_the_trainer_and_trl_in_one_process(tmp_path: Path) -> None:
         found[name].is_the_plan()
         assert found[name].ranks[0]["logged"] == PLANNED
     found["resumed"].is_the_plan(first=6)
+    found["sft resumed"].is_the_plan(first=6)
     assert found["plain"].ranks[0]["said"] == found["resumed"].ranks[0]["said"] == []
     assert found["asked"].ranks[0]["said"] == [
         "the Trainer's own warmup_steps=3, lr_scheduler_type=cosine is not used: the plan's curve takes its place."
@@ -111,7 +113,7 @@ def test_the_trainer_and_trl_in_one_process(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 def test_two_processes(tmp_path: Path) -> None:
-    needs("transformers", "accelerate")
+    needs("transformers", "accelerate", "trl", "datasets")
     found = run(
         tmp_path,
         2,
@@ -119,8 +121,9 @@ def test_two_processes(tmp_path: Path) -> None:
         {"name": "unprepared", "kind": "loop", "accumulation": 2, "prepared": False},
         {"name": "plain", "kind": "loop", "plain": True},
         {"name": "trainer", "kind": "trainer", "accumulation": 2},
+        {"name": "sft", "kind": "trainer", "sft": True, "accumulation": 2},
     )
-    for name in ("loop", "unprepared", "trainer"):
+    for name in ("loop", "unprepared", "trainer", "sft"):
         found[name].is_the_plan()
         assert all(rank["said"] == [] for rank in found[name].ranks)
     for rank in found["plain"].ranks:
@@ -153,7 +156,7 @@ def test_accelerate_in_one_process(tmp_path: Path) -> None:
 
 @pytest.mark.heavy
 def test_deepspeed_beneath_the_trainer(tmp_path: Path) -> None:
-    needs("transformers", "accelerate", "deepspeed")
+    needs("transformers", "accelerate", "deepspeed", "trl", "datasets")
     own = {"optimizer": {"type": "Adam", "params": {"lr": "auto", "torch_adam": True}}}
     found = run(
         tmp_path,
@@ -163,9 +166,10 @@ def test_deepspeed_beneath_the_trainer(tmp_path: Path) -> None:
         {"name": "engine", "kind": "trainer", "deepspeed": 2, "deepspeed_config": own},
         {"name": "resumed", "kind": "trainer", "deepspeed": 2, "deepspeed_config": own,
          "resume": "engine/out/checkpoint-5"},
+        {"name": "sft", "kind": "trainer", "sft": True, "deepspeed": 2, "accumulation": 2},
     )  # fmt: skip
-    found["zero"].is_the_plan()
-    found["engine"].is_the_plan()
+    for name in ("zero", "engine", "sft"):
+        found[name].is_the_plan()
     found["resumed"].is_the_plan(first=6)
     assert all(rank["said"] == [] for ran in found.values() for rank in ran.ranks)
 

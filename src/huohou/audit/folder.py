@@ -84,8 +84,8 @@ def table(found: Several) -> str:
         str(Text("file", "文件")), str(Text("dialect", "框架")), "T", "W", str(Text("peak", "峰值")),
         str(Text("errors", "错误")), str(Text("warnings", "警告")), str(Text("notes", "提示")),
     ]  # fmt: skip
-    rows = [head, *(_row(audit) for audit in found.audits)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    rows = [head, *(_row(audit) for audit in found.audits)] if found.audits else []
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [f"{name}: {text}" for name, text in [*found.errors, *found.skipped]]
     left = len(found.skipped)

@@ -134,7 +134,10 @@ CATALOGUE: tuple[Entry, ...] = (
             "phases-do-not-fit",
             "scheduler-argument-not-taken",
         ),
-        Text("nanotron's YAML is not read.", "不读取 nanotron 的 YAML。"),
+        Text(
+            "What older versions of nanotron make of lr_decay_starting_step.",
+            "旧版 nanotron 对 lr_decay_starting_step 的处理。",
+        ),
     ),
     Entry(
         "C6",
