@@ -1,7 +1,6 @@
 """huohou (火候): Chinese LLaMA training with the learning rate under control from the first update.
 
-The small public interface; everything else may change. Planning needs the standard library alone; what needs more is
-imported when it is first used.
+The small public interface; everything else may change. Planning needs the standard library alone.
 
 Example:
     >>> import huohou
@@ -12,17 +11,18 @@ Example:
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from huohou.errors import RunFailed, UserError
 from huohou.plan.api import plan
-from huohou.plan.result import Plan
-from huohou.schedule import Curve, Knot, Schedule, build, close, diff, join, rewarm, shift, slice
-from huohou.units import Duration, Level
 
 if TYPE_CHECKING:
     from huohou.config import RunConfig, load_run
     from huohou.launch import train
+    from huohou.plan.result import Plan
+    from huohou.schedule import Curve, Knot, Schedule, build, close, diff, join, rewarm, shift, slice
+    from huohou.units import Duration, Level
 
 __all__ = [
     "Curve",
@@ -47,14 +47,20 @@ __all__ = [
 ]
 
 
+_PLACES = {
+    "huohou.config": ("RunConfig", "load_run"),
+    "huohou.launch": ("train",),
+    "huohou.plan.result": ("Plan",),
+    "huohou.schedule": ("Curve", "Knot", "Schedule", "build", "close", "diff", "join", "rewarm", "shift", "slice"),
+    "huohou.units": ("Duration", "Level"),
+}
+
+
 def __getattr__(name: str) -> object:
-    """What needs more than the standard library is imported when it is asked for."""
-    if name in ("RunConfig", "load_run"):
-        import huohou.config
-
-        return getattr(huohou.config, name)
-    if name == "train":
-        from huohou.launch import train
-
-        return train
+    """A name is imported when it is first used, so that a verb that plans nothing starts at once."""
+    for place, names in _PLACES.items():
+        if name in names:
+            # Kept, because a package of the same name (huohou.train) takes the name's place as it is imported.
+            value = globals()[name] = getattr(importlib.import_module(place), name)
+            return value
     raise AttributeError(f"module 'huohou' has no attribute {name!r}")

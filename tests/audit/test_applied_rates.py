@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from huohou.audit.applied import Applied, look
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import deepspeed_scheduler, torch_schedules, transformers_schedules
 from huohou.audit.dialects.trainer_length import Length, warmup_updates
 from huohou.audit.document import Document
 from huohou.audit.examine import examine
+from huohou.audit.looking import look
 from huohou.audit.reading import Given
 from huohou.audit.source import Source
 from huohou.audit.values import Settings, Value

@@ -184,10 +184,11 @@ def test_two_files_are_compared(folder: Path, capsys: pytest.CaptureFixture[str]
 def test_the_first_difference_of_long_runs_is_found_between_the_updates_that_are_looked_at(folder: Path) -> None:
     from dataclasses import replace
 
-    from huohou.audit.applied import Applied, Piece
+    from huohou.audit.applied import Applied
     from huohou.audit.compare import compare
     from huohou.audit.document import Document
     from huohou.audit.examine import Audit
+    from huohou.audit.pieces import Piece
     from huohou.audit.reading import Reading, Role
     from huohou.audit.source import Source
     from huohou.audit.values import Settings

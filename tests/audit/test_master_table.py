@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from huohou.audit.applied import beyond, look
 from huohou.audit.document import Document
 from huohou.audit.examine import examine
+from huohou.audit.looking import beyond, look
 from huohou.audit.reading import Given, Role
 from huohou.audit.source import Source
 from huohou.errors import UserError

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from huohou.audit.applied import look
 from huohou.audit.dialects import huohou as dialect
 from huohou.audit.dialects.all import recognise
 from huohou.audit.document import Document
 from huohou.audit.examine import examine
+from huohou.audit.looking import look
 from huohou.audit.reading import Given
 from huohou.audit.source import Source, read_source
 from huohou.cli.main import main

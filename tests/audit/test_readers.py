@@ -57,6 +57,39 @@ def test_shell_knows_the_lines_of_words_and_where_a_command_is_cut() -> None:
     assert "wd" not in settings and "seed" not in settings
 
 
+def test_the_members_of_a_name_are_handed_on() -> None:
+    text = (
+        "p.add_argument('--lr', default=1)\n"
+        "cfg = dict(a=2)\n"
+        "cfg.inner = {'b': 3}\n"
+        "args.sub = parse_args()\n"
+        "f(**cfg, a=4)\n"
+        "opt = parser.parse_args()\n"
+        "g(**opt)\n"
+    )
+    module = read_python(Source("a.py", text, Path("a.py")))
+    assert module is not None
+    f, g = (next(call for call in module.calls if call.name == name) for name in "fg")
+    assert {key: value.value for key, value in f.settings.values.items() if value.known} == {"a": 2, "inner.b": 3} | {
+        "inner": {"b": 3}, "a": 4
+    }  # fmt: skip
+    assert (g.settings.number("lr"), g.settings.number("sub.lr")) == (1, 1)
+
+
+def test_calls_in_calls_are_written_out_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each level would be written out again: a short file of many deep calls would take minutes."""
+    monkeypatch.setattr("huohou.audit.python._MOST_WRITTEN", 1000)
+    text = f"x = {'f(' * 40}1{')' * 40}\n" + "y = g(a + 1, b)\n"
+    module = read_python(Source("a.py", text, Path("a.py")))
+    assert module is not None
+    assert [value.written for value in module.calls[0].positional] == ["f(" * 39 + "1" + ")" * 39]
+    assert [value.written for value in module.calls[-1].positional] == ["…", "b"]
+
+
+def test_a_number_that_cannot_be_written_out_is_no_python() -> None:
+    assert read_python(Source("a.py", f"f(0x{'f' * 6000})", Path("a.py"))) is None
+
+
 def test_flags_of_a_command() -> None:
     (command,) = read_shell(
         "torchrun --nproc_per_node 8 a.py --lr=1e-4 --min-lr -1 --fp16 --x a b trainer.y=3"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from huohou.audit.applied import beyond
 from huohou.audit.document import Document
 from huohou.audit.examine import examine
+from huohou.audit.looking import beyond
 from huohou.audit.reading import Given, Reading
 from huohou.audit.source import Source
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from torch.optim import Optimizer
 
-from huohou.adapters import causes
+from huohou.adapters import causes, sentences
 from huohou.adapters.causes import Call
 from huohou.adapters.record import Record
 from huohou.adapters.saying import Drift, Mode, check_mode, tell
@@ -146,21 +146,14 @@ class Guard:
         if first:
             self._judge_resumption()
             if self.updates is not None and update > self.updates:
-                self.say(
-                    "end",
-                    Text(
-                        f"update {update} lies past the end of the plan, which is for {self.updates} updates; the "
-                        "curve stays where it ended.",
-                        f"更新步 {update} 超出了计划的 {self.updates} 步；曲线保持在终点。",
-                    ),
-                )
+                self.say("end", sentences.past_the_end(update, self.updates))
             self._judge_clock(wrong)
         foreign = [(place, held) for place, held in wrong if held != scheduler.written(place)]
         if foreign:
             place, held = foreign[0]
             curve = scheduler.curve(place)[1]
             cause = causes.of_another_owner(scheduler.optimizer, scheduler, held=held, update=update, planned=curve)
-            self.say("owner", _sentence(self._head(place, held), cause))
+            self.say("owner", sentences.with_cause(self._head(place, held), cause))
 
     def _judge_clock(self, wrong: list[tuple[int, float]]) -> None:
         update, stands = self.done, self._scheduler.last_epoch + 1
@@ -168,26 +161,14 @@ class Guard:
         if self._follow and stands == update:
             if self._called_once and len(self._calls) > once:
                 cause = self._clock_cause(stands)
-                harmless = Text(
-                    " The rates stay on the plan all the same: they follow the updates.",
-                    "学习率仍与计划一致：它跟随更新步数。",
-                )
-                head = Text(f"before update {update}", f"更新步 {update} 之前")
-                cause = Text(cause.en + harmless.en, cause.zh + harmless.zh)
-                self.say("clock", _sentence(head, cause))
+                cause = Text(cause.en + sentences.HARMLESS.en, cause.zh + sentences.HARMLESS.zh)
+                self.say("clock", sentences.with_cause(sentences.before(update), cause))
             return
         if stands == update:
             return
         ours = [(place, held) for place, held in wrong if held == self._scheduler.written(place)]
-        head = (
-            self._head(*ours[0])
-            if ours
-            else Text(
-                f"update {update} was made while the schedule stood at update {stands}",
-                f"进行更新步 {update} 时，曲线停在第 {stands} 步",
-            )
-        )
-        self.say("clock", _sentence(head, self._clock_cause(stands)))
+        head = self._head(*ours[0]) if ours else sentences.stood(update, stands)
+        self.say("clock", sentences.with_cause(head, self._clock_cause(stands)))
 
     def _judge_others(self) -> None:
         """Somebody else wrote a rate, although it was never used: the scheduler writes its own over it."""
@@ -196,17 +177,8 @@ class Guard:
             place = self._scheduler.place(group)
             if place is None or float(group["lr"]) == self._scheduler.written(place):
                 continue
-            owners = ", ".join(causes.other_owners(self._scheduler.optimizer, self._scheduler))
-            self.say(
-                "owner",
-                Text(
-                    f"after update {self.done} something else wrote the rate {float(group['lr'])}"
-                    f"{f' ({owners})' if owners else ''}; it was replaced by the planned one before it was used: "
-                    "let only one of them write it.",
-                    f"更新步 {self.done} 之后另有一处写了学习率 {float(group['lr'])}"
-                    f"{f'（{owners}）' if owners else ''}；在使用之前已换回计划值：学习率只应由一处写。",
-                ),
-            )
+            owners = causes.other_owners(self._scheduler.optimizer, self._scheduler)
+            self.say("owner", sentences.replaced(self.done, float(group["lr"]), owners))
             return
 
     def _clock_cause(self, stands: int) -> Text:
@@ -227,15 +199,7 @@ class Guard:
         before = self._own_count() - 1
         # A library that allocates the state with a step of its own may be one ahead.
         if before > self.done:
-            self.say(
-                "resume",
-                Text(
-                    f"the optimizer's state goes on after update {before}, but the scheduler's state was not loaded, "
-                    "so the curve begins again at update 1: load both.",
-                    f"优化器状态从更新步 {before} 之后继续，但没有加载调度器的状态，曲线又从第 1 步开始："
-                    "两者都应加载。",
-                ),
-            )
+            self.say("resume", sentences.begins_again(before))
 
     def _own_count(self) -> int:
         """The steps that the optimizer itself counts, as those of Adam's kind do."""
@@ -249,24 +213,13 @@ class Guard:
         count = self._own_count()
         if count < 2:
             return 0
-        self.say(
-            "unseen",
-            Text(
-                f"the optimizer has made {count} updates, but none of them can be watched (is its step compiled?): the "
-                "rate follows the optimizer's own count.",
-                f"优化器已完成 {count} 步更新，但都无法观察（step 是否被编译？）：学习率跟随优化器自己的计数。",
-            ),
-        )
+        self.say("unseen", sentences.unseen(count))
         return count
 
     def _head(self, place: int, held: float) -> Text:
         name, _ = self._scheduler.curve(place)
-        group = len(self._scheduler.optimizer.param_groups) > 1
-        meant = self._scheduler.meant(place, self.done)
-        return Text(
-            f"update {self.done} used the rate {held}{f' in the group {name}' if group else ''}, the plan says {meant}",
-            f"更新步 {self.done} {f'在参数组 {name} 中' if group else ''}使用的学习率为 {held}，计划为 {meant}",
-        )
+        several = len(self._scheduler.optimizer.param_groups) > 1
+        return sentences.used(self.done, held, self._scheduler.meant(place, self.done), name if several else None)
 
     # Saying.
 
@@ -293,26 +246,12 @@ class Guard:
     @property
     def proof(self) -> Text:
         """The line that a run ends with."""
-        skipped = f", {self.skips} skipped" if self.skips else ""
-        of = f"{self.done} of {self.updates}" if self.updates is not None else f"{self.done}"
-        whole = self.updates is None or self.done == self.updates
-        if whole and self.as_planned == self.done:
-            line = f"planned == applied: {of} updates{skipped}"
-            return Text(line, line)
-        line = f"planned != applied: {of} updates{skipped}"
-        wrong = self.done - self.as_planned
-        if not wrong:
-            return Text(f"{line}, all of them as planned", f"{line}，均与计划一致")
-        where = Text("", "")
-        if self._first_wrong is not None:
-            update, held, meant = self._first_wrong
-            where = Text(
-                f", the first of them update {update} with {held} in place of {meant}",
-                f"，最早是第 {update} 步：{held}，计划为 {meant}",
-            )
-        return Text(
-            f"{line}, {wrong} of them at another rate than planned{where.en}",
-            f"{line}，其中 {wrong} 步的学习率与计划不同{where.zh}",
+        return sentences.proof(
+            self.done,
+            self.updates,
+            as_planned=self.as_planned,
+            skips=self.skips,
+            first_wrong=self._first_wrong,
         )
 
     def finish(self) -> Text:
@@ -352,14 +291,7 @@ class Guard:
         self._calls, self._skips_since = [], 0
         theirs = state.get("fingerprint")
         if theirs is not None and theirs != fingerprint:
-            self.note(
-                Text(
-                    f"the state was written under another curve ({theirs}, now {fingerprint}); from update "
-                    f"{self.done + 1} the present one applies.",
-                    f"状态是在另一条曲线下保存的（{theirs}，现在是 {fingerprint}）；从更新步 {self.done + 1} "
-                    "起用现在的曲线。",
-                )
-            )
+            self.note(sentences.other_curve(theirs, fingerprint, self.done + 1))
 
 
 def mark_of(optimizer: Optimizer) -> causes.Mark:
@@ -369,7 +301,3 @@ def mark_of(optimizer: Optimizer) -> causes.Mark:
             if parameter.grad is not None:
                 return id(parameter.grad), parameter.grad._version
     return None
-
-
-def _sentence(head: Text, cause: Text) -> Text:
-    return Text(f"{head.en}: {cause.en}", f"{head.zh}：{cause.zh}")

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from huohou.audit.logs.rules import LOG_RULES, LogRule
 from huohou.audit.reading import Finding
 from huohou.audit.rules.all import RULES
+from huohou.audit.rules.base import Rule
 
 _LEVELS = {"error": "error", "warning": "warning", "note": "notice"}
 
 
 def sarif(findings: Iterable[Finding], version: str) -> dict[str, Any]:
-    """One run of SARIF; every rule is described, whether it found something or not."""
+    """One run of SARIF; every rule is described, those for logs too, whether it found something or not."""
     rules = [
-        {
-            "id": rule.id,
-            "shortDescription": {"text": str(rule.title)},
-            "fullDescription": {"text": str(rule.why)},
-            "defaultConfiguration": {"level": rule.severity},
-        }
-        for rule in RULES
+        *({**_described(rule), "fullDescription": {"text": str(rule.why)}} for rule in RULES),
+        *(_described(rule) for rule in LOG_RULES.values()),
     ]
     results = [
         {
@@ -43,6 +40,14 @@ def sarif(findings: Iterable[Finding], version: str) -> dict[str, Any]:
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "results": results}],
+    }
+
+
+def _described(rule: Rule | LogRule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "shortDescription": {"text": str(rule.title)},
+        "defaultConfiguration": {"level": rule.severity},
     }
 
 

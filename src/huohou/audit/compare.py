@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from huohou.audit.applied import look, looked_at
 from huohou.audit.examine import Audit
+from huohou.audit.looking import look, looked_at
 from huohou.audit.plain import named_roles
 from huohou.audit.reading import Role
 from huohou.language import Text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from huohou.audit.dialects.all import named, recognise
@@ -60,14 +60,19 @@ def examine(document: Document, given: Given, *, dialect: str | None = None, rul
         )
     settled = configuration(document.source, [rule.id for rule in RULES])
     audit = Audit(document, chosen.name, readings, configuration=settled)
+    back = taken_back(document.source.text)
     for number, reading in enumerate(readings):
         reading.facts |= {"document": document, "given": given, "first": number == 0}
         for rule in rules:
             for found in rule.check(reading):
-                _take(audit, _finding(rule, found, reading, audit))
+                _take(audit, _finding(rule, found, reading, audit), back)
     if settled is not None and settled.unreasoned:
-        _take(audit, _without_reason(settled))
-    audit.findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.file, f.line, f.rule))
+        _take(audit, _without_reason(settled), back)
+    # Several readings of a file find the same in it.
+    audit.suppressed = list(dict.fromkeys(audit.suppressed))
+    audit.findings = sorted(
+        dict.fromkeys(audit.findings), key=lambda f: (SEVERITIES.index(f.severity), f.file, f.line, f.rule)
+    )
     return audit
 
 
@@ -84,19 +89,17 @@ def _finding(rule: Rule, found: Found, reading: Reading, audit: Audit) -> Findin
     )
 
 
-def _take(audit: Audit, finding: Finding) -> None:
+def _take(audit: Audit, finding: Finding, back: Mapping[tuple[str, int], str]) -> None:
     """A finding is one of the audit's, or one that was taken back."""
     source = audit.document.source
     reason = None
     if finding.file == source.name:
-        back = taken_back(source.text)
         reason = back.get((finding.rule, finding.line), back.get((finding.rule, 0)))
     if reason is None and audit.configuration is not None:
         reason = audit.configuration.reason(finding.rule, source.path)
     if reason is not None:
-        if (finding, reason) not in audit.suppressed:
-            audit.suppressed.append((finding, reason))
-    elif finding not in audit.findings:
+        audit.suppressed.append((finding, reason))
+    else:
         audit.findings.append(finding)
 
 

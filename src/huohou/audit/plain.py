@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from huohou.audit.applied import beyond, look
 from huohou.audit.examine import Audit
+from huohou.audit.looking import beyond, look
 from huohou.audit.reading import Finding, Reading, Role
 from huohou.audit.said import said
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +34,15 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
+_ENDLESS = re.compile(r"0[xXoObB][\da-fA-F_]{3500,}")
+"""A number too long to be written out again; Python itself refuses to parse one in decimal digits."""
+_LEAVES = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop, ast.boolop, ast.unaryop)
+"""Most nodes of a file; nothing is inside them."""
 _MOST_ARGUMENTS = 1000
+_LARGE = 200
+"""Nodes of an expression from which it is not written out."""
+_MOST_WRITTEN = 1_000_000
+"""Nodes that are written out as text, all in all: a call inside a call is written out again at every level."""
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "int": int, "float": float, "str": str, "round": round, "max": max, "min": min,
     "math.ceil": math.ceil, "math.floor": math.floor,
@@ -81,7 +90,7 @@ def read_python(
     if source.suffix == ".ipynb" or source.text.lstrip().startswith('{"cells"'):
         cells = read_cells(source.text)
         text = None if cells is None else cells.python
-    if text is None or len(text) > _LONGEST:
+    if text is None or len(text) > _LONGEST or _ENDLESS.search(text):
         return None
     if tree is None:
         try:
@@ -101,6 +110,22 @@ class _Visitor:
 
     def __init__(self, source: Source, module: Module) -> None:
         self.source, self.module = source, module
+        self.members: dict[str, list[str]] = {}
+        """The names that stand below another one, in the order in which they came: ``args`` has ``args.lr``."""
+        self.written = 0
+        for name in module.names:
+            self._enter(name)
+
+    def _enter(self, name: str) -> None:
+        place = name.find(".")
+        while place >= 0:
+            self.members.setdefault(name[:place], []).append(name)
+            place = name.find(".", place + 1)
+
+    def _set(self, name: str, value: Value) -> None:
+        if name not in self.module.names:
+            self._enter(name)
+        self.module.names[name] = value
 
     def walk(self, tree: ast.AST) -> None:
         stack: list[ast.AST] = [tree]
@@ -118,10 +143,10 @@ class _Visitor:
                 # ``if args.max_steps is None`` fills in what nobody gave.
                 stack.extend(reversed(node.orelse))
                 continue
-            children = list(ast.iter_child_nodes(node))
             if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
                 # The call itself was taken with its target; what is inside it is still to be looked at.
-                children = list(ast.iter_child_nodes(node.value))
+                node = node.value
+            children = [child for child in ast.iter_child_nodes(node) if not isinstance(child, _LEAVES)]
             stack.extend(reversed(children))
 
     def _is_left_out(self, test: ast.expr) -> bool:
@@ -164,21 +189,21 @@ class _Visitor:
         if isinstance(value, ast.Call) and self._name_of(value) == "dict":
             for keyword in value.keywords if name is not None else ():
                 if keyword.arg is not None:
-                    self.module.names[f"{name}.{keyword.arg}"] = self._value(keyword.value)
+                    self._set(f"{name}.{keyword.arg}", self._value(keyword.value))
         if name is None:
             return
         if isinstance(value, ast.Dict):
             for key, member in zip(value.keys, value.values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                    self.module.names[f"{name}.{key.value}"] = self._value(member)
-        self.module.names[name] = self._value(value)
+                    self._set(f"{name}.{key.value}", self._value(member))
+        self._set(name, self._value(value))
 
     def _parsed(self, name: str) -> None:
         """``opt = parser.parse_args()``: the arguments under another name than ``args``."""
-        known = [key for key in self.module.names if key.startswith("args.")]
+        known = tuple(self.members.get("args", ()))
         if len(known) <= _MOST_ARGUMENTS and len(self.module.names) <= 10 * _MOST_ARGUMENTS:
             for key in known:
-                self.module.names[name + key.removeprefix("args")] = self.module.names[key]
+                self._set(name + key.removeprefix("args"), self.module.names[key])
 
     def _several(self, targets: ast.Tuple, value: ast.expr) -> None:
         """``a, b = 1, 2``."""
@@ -187,7 +212,7 @@ class _Visitor:
             name = _dotted(each)
             if name is not None:
                 plain = Value(UNREADABLE, value.lineno, "…", self.source.name)
-                self.module.names[name] = plain if values is None else self._value(values[place])
+                self._set(name, plain if values is None else self._value(values[place]))
 
     def _call(self, node: ast.Call, target: str | None) -> None:
         name = self._name_of(node)
@@ -207,10 +232,8 @@ class _Visitor:
                         if inner.arg is not None:
                             settings.values[f"{keyword.arg}.{inner.arg}"] = self._value(inner.value)
             elif (spread := _dotted(keyword.value)) is not None:
-                start = spread + "."
-                for known, value in self.module.names.items():
-                    if known.startswith(start):
-                        settings.values.setdefault(known.removeprefix(start), value)
+                for known in self.members.get(spread, ()):
+                    settings.values.setdefault(known.removeprefix(f"{spread}."), self.module.names[known])
         if settings.name.endswith(".add_argument"):
             self._argument(node, settings)
         positional = tuple(self._value(argument) for argument in node.args)
@@ -224,14 +247,26 @@ class _Visitor:
         if flag is not None:
             # One without a default has to come from a command line.
             told = default or Value(UNREADABLE, node.lineno, flag, self.source.name)
-            self.module.names.setdefault(f"args.{flag.lstrip('-').replace('-', '_')}", told)
+            name = f"args.{flag.lstrip('-').replace('-', '_')}"
+            if name not in self.module.names:
+                self._set(name, told)
 
     def _name_of(self, node: ast.Call) -> str | None:
         return _dotted(node.func)
 
     def _value(self, node: ast.expr) -> Value:
-        written = ast.unparse(node) if _small(node) else "…"
-        return Value(self.plain(node, 0), node.lineno, written, self.source.name)
+        return Value(self.plain(node, 0), node.lineno, self._text(node), self.source.name)
+
+    def _text(self, node: ast.expr) -> str:
+        """An expression as text. Most are a name or a plain value, for which nothing has to be walked over."""
+        name = _dotted(node)
+        if name is not None:
+            return name
+        if isinstance(node, ast.Constant) and node.kind is None and isinstance(node.value, int | str | None):
+            return repr(node.value)
+        nodes = _size(node) if self.written < _MOST_WRITTEN else _LARGE
+        self.written += nodes
+        return ast.unparse(node) if nodes < _LARGE else "…"
 
     def plain(self, node: ast.expr, depth: int = 0) -> Any:
         """The plain value of an expression; :data:`UNREADABLE` where the file would have to be run."""
@@ -309,7 +344,7 @@ class _Known(ast.NodeTransformer):
         self.known = known
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        value = self.known.get(ast.unparse(node)) if self.known and _small(node) else None
+        value = self.known.get(ast.unparse(node)) if self.known and _size(node) < _LARGE else None
         if value is not None:
             return ast.copy_location(ast.Constant(value), node)
         self.generic_visit(node)
@@ -358,5 +393,6 @@ def _dotted(node: ast.expr) -> str | None:
     return ".".join([node.id, *reversed(parts)])
 
 
-def _small(node: ast.expr) -> bool:
-    return sum(1 for _ in zip(ast.walk(node), range(200), strict=False)) < 200
+def _size(node: ast.expr) -> int:
+    """The nodes of an expression, counted up to where it is large."""
+    return sum(1 for _ in zip(range(_LARGE), ast.walk(node), strict=False))

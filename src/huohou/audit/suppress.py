@@ -25,6 +25,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,18 +50,19 @@ class Comment:
     reason: str
 
 
-def comments(text: str) -> list[Comment]:
+@lru_cache(maxsize=1)
+def comments(text: str) -> tuple[Comment, ...]:
     """Every rule that a comment of the text names."""
     found: list[Comment] = []
     if "huohou:" not in text:
-        return found
+        return ()
     for number, line in enumerate(text.split("\n"), 1):
         match = COMMENT.search(line)
         if match is not None:
             # A comment of another language may close behind the reason.
             reason = match.group(2).strip().removesuffix("-->").removesuffix("*/").strip()
             found += [Comment(rule.strip(), number, reason) for rule in match.group(1).split(",") if rule.strip()]
-    return found
+    return tuple(found)
 
 
 def taken_back(text: str) -> dict[tuple[str, int], str]:

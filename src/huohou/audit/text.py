@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from huohou.audit.applied import Applied, Beyond, beyond, look
+from huohou.audit.applied import Applied
 from huohou.audit.examine import Audit
+from huohou.audit.looking import Beyond, beyond, look
 from huohou.audit.reading import Finding, Reading, Role
 from huohou.audit.said import said
 from huohou.language import Text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -33,6 +32,8 @@ class Parser(argparse.ArgumentParser):
 
     def unknown(self, flag: str) -> UserError:
         """The error for a flag that does not exist."""
+        import difflib
+
         known = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
         near = difflib.get_close_matches(flag.partition("=")[0], known, 1, 0.5)
         hint_en = f"did you mean {near[0]}?" if near else f"{self.prog} --help lists the flags."

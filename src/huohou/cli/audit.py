@@ -341,14 +341,16 @@ def _rows(header: list[str], roles: list[tuple[str, Role]]) -> Iterator[str]:
 
 def _end(audits: list[Audit], options: argparse.Namespace) -> int:
     """Write the findings where machines look for them, and give the exit status."""
-    from huohou.audit.annotations import github, sarif
-
     found = [each for audit in audits for each in audit.findings]
     if options.sarif:
         from importlib.metadata import version
 
+        from huohou.audit.annotations import sarif
+
         with open(options.sarif, "w", encoding="utf-8") as file:
             json.dump(sarif(found, version("huohou")), file, ensure_ascii=False, indent=1)
     if options.github and found:
+        from huohou.audit.annotations import github
+
         print(github(found), file=sys.stderr if options.json else sys.stdout)
     return int(audit_rules.fails(audits, options.fail_on))

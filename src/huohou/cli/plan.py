@@ -12,8 +12,8 @@ from typing import Any
 
 from huohou.errors import UserError
 from huohou.language import Text
-from huohou.plan.api import WORDS, plan_of_words
 from huohou.plan.result import Plan
+from huohou.plan.words import WORDS, plan_of_words
 from huohou.schedule.recipes import ScheduleSpec
 from huohou.units import exact, whole
 

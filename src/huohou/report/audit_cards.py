@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from huohou.audit.applied import Seen, look
 from huohou.audit.convert.wanted import apart
 from huohou.audit.examine import Audit
+from huohou.audit.looking import Seen, look
 from huohou.audit.plain import named_roles
 from huohou.audit.reading import SEVERITIES, Finding, Role
 from huohou.language import Text

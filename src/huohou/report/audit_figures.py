@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from huohou.audit.applied import Applied, looked_at
+from huohou.audit.applied import Applied
+from huohou.audit.looking import looked_at
 from huohou.audit.reading import Role
 from huohou.errors import UserError
 from huohou.language import Text

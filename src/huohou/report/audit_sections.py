@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from huohou.audit.applied import look
 from huohou.audit.convert.conversion import Converted
 from huohou.audit.examine import Audit
 from huohou.audit.folder import Several
+from huohou.audit.looking import look
 from huohou.audit.plain import named_roles
 from huohou.audit.reading import SEVERITIES, Finding, Reading, Resolved, Role
 from huohou.audit.values import Value, as_number

@@ -235,7 +235,10 @@ def test_findings_for_machines(folder: Path, capsys: pytest.CaptureFixture[str])
     words = ["audit", "run.yaml", "--log", "trainer_state.json", "--sarif", "out.sarif", "--github"]
     assert main(words) == 1 and "title=log-peak" in capsys.readouterr().out
     (run,) = json.loads((folder / "out.sarif").read_text(encoding="utf-8"))["runs"]
-    assert "log-peak" in {each["ruleId"] for each in run["results"]}
+    described = {each["id"]: each["shortDescription"]["text"] for each in run["tool"]["driver"]["rules"]}
+    found = {each["ruleId"] for each in run["results"]}
+    assert "log-peak" in found and found <= described.keys()
+    assert described["log-peak"] == "The peak is another one."
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from huohou.audit.applied import looked_at
 from huohou.audit.convert.search import EXACT, Start, Values, closest, with_peak
 from huohou.audit.convert.target import rate
 from huohou.audit.convert.wanted import Apart, Wanted
+from huohou.audit.looking import looked_at
 from huohou.errors import UserError
 from huohou.schedule.curve import Curve
 from huohou.schedule.recipes import Schedule, build

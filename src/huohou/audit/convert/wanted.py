@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from huohou.audit.applied import Applied, Piece, look, looked_at
+from huohou.audit.applied import Applied
+from huohou.audit.looking import look, looked_at
+from huohou.audit.pieces import Piece
 from huohou.errors import UserError
 
 _ALL = 300
@@ -22,7 +24,7 @@ class Way:
     """One piece of a curve, in updates.
 
     Attributes:
-        shape: As :class:`huohou.audit.applied.Piece` names it.
+        shape: As :class:`huohou.audit.pieces.Piece` names it.
         start_at, end_at: The updates (not always whole) at which it begins and ends.
         start, end: Its values there, as multiples of the peak.
         parameter: Its parameter; a length is one in updates.

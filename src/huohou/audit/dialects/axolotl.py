@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import torch_schedules, transformers_schedules
-from huohou.audit.dialects.trainer import intended
+from huohou.audit.dialects.intended import intended
 from huohou.audit.dialects.trainer_length import Length
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import Settings
 from huohou.language import Text

@@ -6,10 +6,11 @@ rises as (i + 1) / (W + 1) and goes below zero behind its end, and a cosine rise
 
 from __future__ import annotations
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects.calls import arguments, number
 from huohou.audit.dialects.loader_length import lengths
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Call, Module
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings

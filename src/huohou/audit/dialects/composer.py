@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects.calls import arguments, number
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Call, Module
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import Settings, Value

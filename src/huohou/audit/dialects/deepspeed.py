@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import deepspeed_scheduler
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings
 

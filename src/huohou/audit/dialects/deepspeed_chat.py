@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from huohou.audit.dialects import transformers_schedules
 from huohou.audit.dialects.deepspeed_chat_length import Epochs, Rounds
-from huohou.audit.dialects.trainer import intended
+from huohou.audit.dialects.intended import intended
 from huohou.audit.dialects.world_size import processes
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Resolved, Role

@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
+from huohou.audit.pieces import Piece
 from huohou.audit.values import Settings, as_number
 
 TYPES = ("WarmupLR", "WarmupDecayLR", "WarmupCosineLR", "OneCycle", "LRRangeTest")
@@ -33,37 +34,6 @@ class Filled:
     applied: Applied
     warmup: float
     kind: str
-
-
-def from_trainer(
-    config: Settings, *, peak: float, warmup: int, horizon: int, updates: int, version: Version | None = None
-) -> Filled | None:
-    """The scheduler of a configuration that the Trainer fills in: ``auto`` takes the Trainer's values."""
-    auto = {
-        "warmup_max_lr": peak,
-        "warmup_num_steps": float(max(1, warmup)),
-        "total_num_steps": float(horizon),
-        "warmup_min_lr": 0.0,
-    }
-    return schedule(config, auto=auto, optimizer_rate=peak, updates=updates, version=version)
-
-
-def mismatches(
-    config: Settings, *, peak: float, warmup: int, horizon: int
-) -> list[tuple[str, float | int, float | int]]:
-    """Values of the configuration that the Trainer compares with its own, and refuses where they are others."""
-    wanted: dict[str, float | int] = {
-        "optimizer.params.lr": peak,
-        "scheduler.params.warmup_max_lr": peak,
-        "scheduler.params.total_num_steps": horizon,
-        "scheduler.params.warmup_num_steps": max(1, warmup),
-    }
-    found: list[tuple[str, float | int, float | int]] = []
-    for key, ours in wanted.items():
-        theirs = config.number(key)
-        if theirs is not None and theirs != ours:
-            found.append((key, theirs, ours))
-    return found
 
 
 def schedule(

@@ -12,10 +12,11 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import torch
 from huohou.audit.dialects.calls import number
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Module, read_python
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.source import Source

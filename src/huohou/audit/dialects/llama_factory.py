@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects.trainer import Defaults, read_trainer, scheduler_kwargs
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings
 

@@ -7,7 +7,6 @@ steps of the prepared scheduler do.
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from dataclasses import dataclass, replace
@@ -42,7 +41,7 @@ def lengths(call: Call, module: Module, given: Given) -> Length | None:
     most = _given_steps(module)
     if given.updates is None and most is not None:
         given = replace(given, updates=most)
-    if module.tree is None or (given.updates is None and given.samples is None):
+    if given.updates is None and given.samples is None:
         return None
     gpus = given.gpus or 1
     epochs = _named(module, _EPOCHS)
@@ -50,10 +49,8 @@ def lengths(call: Call, module: Module, given: Given) -> Length | None:
     found: dict[str, float] = {}
     updates = given.updates or 0
     whole_of_all = False
-    for node in ast.walk(module.tree):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len" and node.args):
-            continue
-        loader = ast.unparse(node.args[0])
+    measured = (each.positional[0].written for each in module.calls if each.name == "len" and each.positional)
+    for loader in dict.fromkeys(measured):
         if not re.search(r"loader|_dl\b|\bdl\b", loader, re.IGNORECASE) or re.search(r"val|eval|test", loader):
             continue
         share = _share(loader, module, given, gpus, epochs, accumulation)
@@ -68,7 +65,7 @@ def lengths(call: Call, module: Module, given: Given) -> Length | None:
         ]
         whole = bool(prepared) and min(prepared) > call.line
         whole_of_all = whole_of_all or whole
-        found[ast.unparse(node)] = share * gpus if whole else share
+        found[f"len({loader})"] = share * gpus if whole else share
     if given.updates is not None and not any(number(module.names.get(key), module) for key in _EPOCHS):
         found = _fitted(call, module, found, given.updates * (gpus if whole_of_all else 1))
     return Length(found, updates) if found and updates > 0 else None

@@ -14,9 +14,10 @@ import math
 import re
 from dataclasses import dataclass
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import torch_schedules
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Module
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import Settings

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from huohou.audit.applied import Piece
+from huohou.audit.pieces import Piece
 
 
 @dataclass(frozen=True, slots=True)

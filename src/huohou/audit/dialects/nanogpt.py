@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects.tokens import note
 from huohou.audit.dialects.tokens import updates as tokens_to_updates
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import Settings
 from huohou.language import Text

@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import olmo_schedules
 from huohou.audit.dialects.calls import arguments, inner, members, number
 from huohou.audit.dialects.olmo_schedules import KINDS, Words
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Call, Module
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import Settings, Value, as_number
@@ -359,7 +360,7 @@ def _finish(
 
 
 def _intended(words: Words, peak: float, updates: int, warmup: float) -> Applied | None:
-    from huohou.audit.dialects.trainer import intended
+    from huohou.audit.dialects.intended import intended
 
     kind = {
         "LinearWithWarmup": "linear",

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
+from huohou.audit.pieces import Piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from huohou.audit.dialects import transformers_schedules
-from huohou.audit.dialects.trainer import intended
+from huohou.audit.dialects.intended import intended
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings

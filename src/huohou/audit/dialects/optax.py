@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Call
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Value, as_number

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import transformers_schedules
-from huohou.audit.dialects.trainer import intended
+from huohou.audit.dialects.intended import intended
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import Settings
 from huohou.language import Text

@@ -12,10 +12,11 @@ import re
 from dataclasses import replace
 from typing import Any, cast
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import deepspeed, transformers
 from huohou.audit.dialects.trainer import Defaults, read_trainer
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Call, Module, evaluate
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings, Value, as_number, flattened

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import timm_schedules
 from huohou.audit.dialects.calls import arguments, number
 from huohou.audit.dialects.timm_schedules import KINDS, Words
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Call, Module
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings

@@ -6,34 +6,22 @@ They are read from the syntax tree. A scheduler of a function of the file's own 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
 
 from huohou.audit.applied import Applied
-from huohou.audit.dialects import loader_length, torch_schedules, transformers_schedules
-from huohou.audit.dialects.torch_calls import ABSOLUTE, HOLDERS, KINDS, SHAPE, TORCH, TRANSFORMERS, arguments, parts_of
-from huohou.audit.dialects.torch_function import written_function
+from huohou.audit.dialects import loader_length
+from huohou.audit.dialects.torch_calls import HOLDERS, TORCH, TRANSFORMERS, arguments, parts_of
+from huohou.audit.dialects.torch_curves import Curves, Unknown
 from huohou.audit.document import Document
-from huohou.audit.formula import NotPlain
 from huohou.audit.python import Call, Module, evaluate
 from huohou.audit.reading import Given, Reading, Resolved, Role
-from huohou.audit.values import UNREADABLE, Value, as_number
-from huohou.errors import UserError
+from huohou.audit.values import Value, as_number
 from huohou.language import Text
 
 name = "torch"
 title = "PyTorch"
 
 _OPTIMIZERS = ("Adam", "SGD", "Lamb", "Lion", "Adafactor", "RMSprop", "Muon", "Adagrad")
-
-
-class _Unknown(Exception):
-    """What keeps a scheduler from being computed, in both languages."""
-
-    def __init__(self, en: str, zh: str) -> None:
-        super().__init__(en)
-        self.text = Text(en, zh)
 
 
 def sees(document: Document) -> int:
@@ -54,18 +42,30 @@ def read(document: Document, given: Given) -> list[Reading]:
         for call in module.calls
         if (call.last_name in TORCH or call.last_name in TRANSFORMERS) and id(call) not in parts
     ]
-    return [_Scheduler(call, module, given).reading for call in found]
+    calls = _Calls(
+        [call for call in module.calls if any(word in call.last_name for word in _OPTIMIZERS)],
+        [call for call in module.calls if call.last_name == "prepare"],
+        [call for call in module.calls if call.last_name == "Accelerator"],
+    )
+    return [_Scheduler(call, module, calls, given).reading for call in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The calls of a file that say something of each of its schedulers."""
+
+    optimizers: list[Call]
+    prepare: list[Call]
+    accelerators: list[Call]
 
 
 class _Scheduler:
     """One scheduler call and what can be said of it."""
 
-    def __init__(self, call: Call, module: Module, given: Given) -> None:
-        self.call, self.module, self.given = call, module, given
+    def __init__(self, call: Call, module: Module, calls: _Calls, given: Given) -> None:
+        self.call, self.module, self.calls, self.given = call, module, calls, given
         self.reading = Reading(name, f"{title} {call.last_name}", call.settings)
         self.reading.facts |= {"family": "torch", "framework": name, "scheduler": call.last_name}
-        self.warmup = 0.0
-        self.horizon: float | None = None
         self.known: dict[str, float] = {}
         self.known["accelerator.num_processes"] = given.gpus or 1
         if given.gpus is None and any("num_processes" in value.written for value in arguments(call).values()):
@@ -86,23 +86,25 @@ class _Scheduler:
                 )
         try:
             self._read()
-        except _Unknown as why:
+        except Unknown as why:
             self.reading.need(why.text.en, why.text.zh)
 
     def _read(self) -> None:
         peak = self._peak()
         updates = self.given.updates
-        curve = self.curve(self.call, peak, updates or 1)
+        curves = Curves(self.module, self.given, self.reading, self.known)
+        curve = curves.curve(self.call, peak, updates or 1)
+        warmup, horizon = curves.warmup, curves.horizon
         if updates is None:
-            if self.horizon is None or self.horizon < 1:
-                raise _Unknown("how many updates: give --updates.", "更新步数未知：请给出 --updates。")
-            updates = int(self.horizon)
+            if horizon is None or horizon < 1:
+                raise Unknown("how many updates: give --updates.", "更新步数未知：请给出 --updates。")
+            updates = int(horizon)
             self.reading.assume(
                 f"the run makes the {updates} updates that the scheduler was made for (--updates).",
                 f"训练的更新步数即调度器的总步数 {updates}（--updates）。",
             )
         curve = curve.made_for(updates)
-        curve = self._prepared(curve)
+        curve = self._prepared(curve, horizon)
         if curve.end is not None and curve.past == "raises" and curve.position(updates) > curve.end:
             updates = int((curve.end - curve.offset) / curve.scale) + 1
             curve = curve.made_for(updates)
@@ -110,25 +112,23 @@ class _Scheduler:
                 f"{self.call.last_name} raises an error after update {updates}: the run ends there.",
                 f"{self.call.last_name} 在第 {updates} 个更新步之后报错：训练到此结束。",
             )
-        self.reading.facts |= {"peak": curve.peak, "warmup_steps": self.warmup, "horizon": self.horizon}
+        self.reading.facts |= {"peak": curve.peak, "warmup_steps": warmup, "horizon": horizon}
         self.reading.steps.append(
             Resolved(
                 Text("scheduler", "调度器"),
                 Value(None, self.call.line, self.call.last_name),
-                Text(f"{self.call.last_name}, W = {self.warmup:g}", f"{self.call.last_name}，W = {self.warmup:g}"),
+                Text(f"{self.call.last_name}, W = {warmup:g}", f"{self.call.last_name}，W = {warmup:g}"),
             )
         )
-        self.reading.roles.append(Role("model", curve, self.warmup / curve.scale, None, None, self.horizon))
+        self.reading.roles.append(Role("model", curve, warmup / curve.scale, None, None, horizon))
 
-    def _prepared(self, curve: Applied) -> Applied:
+    def _prepared(self, curve: Applied, horizon: float | None) -> Applied:
         """A scheduler that Accelerate has prepared is stepped once for every process, unless batches are split."""
         prepared = any(
-            each.last_name == "prepare"
-            and self.call.target is not None
-            and any(value.written == self.call.target for value in each.positional)
-            for each in self.module.calls
+            self.call.target is not None and any(value.written == self.call.target for value in each.positional)
+            for each in self.calls.prepare
         )
-        made = [each.settings for each in self.module.calls if each.last_name == "Accelerator"]
+        made = [each.settings for each in self.calls.accelerators]
         split = any(
             each.flag("split_batches") is True or each.flag("step_scheduler_with_optimizer") is False for each in made
         )
@@ -137,7 +137,7 @@ class _Scheduler:
             # Accelerate does not step it past its end.
             curve = replace(curve, past="holds")
         # Lengths that were taken before the loader was prepared count every process, as the steps do.
-        counted = self.horizon is not None and self.horizon > gpus * (curve.updates - 1)
+        counted = horizon is not None and horizon > gpus * (curve.updates - 1)
         self.reading.facts |= {"prepared": prepared and not split and not counted, "gpus": gpus}
         if not prepared or split or gpus == 1:
             return curve
@@ -146,7 +146,7 @@ class _Scheduler:
             f"Accelerate 在每个更新步把 prepare 过的调度器推进 {gpus} 步（每个进程一步）。",
         )
         if curve.overrides:
-            raise _Unknown(
+            raise Unknown(
                 "a ChainedScheduler with a floor that Accelerate has prepared is not read.",
                 "不支持由 Accelerate prepare 过的带下限的 ChainedScheduler。",
             )
@@ -155,7 +155,7 @@ class _Scheduler:
     def _peak(self) -> float:
         """The learning rate of the optimizer that the scheduler is given."""
         wanted = call_written = arguments(self.call).get("optimizer")
-        calls = [each for each in self.module.calls if any(word in each.last_name for word in _OPTIMIZERS)]
+        calls = self.calls.optimizers
         named = [each for each in calls if call_written is not None and each.target == call_written.written]
         for each in [*reversed(named), *(reversed(calls) if not named else ())]:
             value = each.settings.find("lr", "learning_rate")
@@ -166,266 +166,7 @@ class _Scheduler:
         if self.call.last_name == "OneCycleLR":
             return 1.0
         what = wanted.written if wanted is not None else "optimizer"
-        raise _Unknown(
+        raise Unknown(
             f"the learning rate of {what} cannot be read from the file (line {self.call.line}).",
             f"无法从文件读出 {what} 的学习率（第 {self.call.line} 行）。",
         )
-
-    def number(self, call: Call, key: str, default: float | None = None) -> float:
-        """An argument as a number; what would have to be run is said."""
-        value = arguments(call).get(key)
-        if value is None or value.value is None:
-            if default is None:
-                raise _Unknown(
-                    f"{call.last_name} has no {key} (line {call.line}).",
-                    f"{call.last_name} 没有 {key}（第 {call.line} 行）。",
-                )
-            return default
-        number = as_number(evaluate(value, self.module, self.known))
-        if number is None:
-            if key in ("num_training_steps", "total_steps", "T_max") and self.given.updates is not None:
-                self.reading.assume(
-                    f"{key} = {value.written} is --updates, {self.given.updates}.",
-                    f"{key} = {value.written} 取 --updates，即 {self.given.updates}。",
-                )
-                self.known[value.written] = self.given.updates
-                return float(self.given.updates)
-            raise _Unknown(
-                f"{key} = {value.written} in line {value.line} cannot be read without running the file.",
-                f"第 {value.line} 行的 {key} = {value.written} 不运行文件就无法得知。",
-            )
-        return float(number)
-
-    def curve(self, call: Call, peak: float, updates: int) -> Applied:
-        """The curve of a call."""
-        if call.last_name in TRANSFORMERS:
-            return self._transformers(call, peak, updates)
-        make: Callable[[Call, float, int], Applied] | None = {
-            "LinearLR": self._linear,
-            "CosineAnnealingLR": self._cosine,
-            "CosineAnnealingWarmRestarts": self._warm_restarts,
-            "CyclicLR": self._cyclic,
-            "OneCycleLR": self._one_cycle,
-            "SequentialLR": self._sequence,
-            "ChainedScheduler": self._chained,
-            "LambdaLR": self._lambda,
-        }.get(call.last_name)
-        if make is not None:
-            return make(call, peak, updates)
-        number = self.number
-        match call.last_name:
-            case "ConstantLR":
-                return torch_schedules.constant(
-                    peak, updates, number(call, "factor", 1 / 3), number(call, "total_iters", 5)
-                )
-            case "ExponentialLR":
-                return torch_schedules.exponential(peak, updates, number(call, "gamma"))
-            case "StepLR":
-                size = max(1.0, self.number(call, "step_size"))
-                return torch_schedules.stairs(peak, updates, size, number(call, "gamma", 0.1))
-            case "MultiStepLR":
-                places = [float(place) for place in self._numbers(call, "milestones")]
-                return torch_schedules.steps(peak, updates, places, number(call, "gamma", 0.1))
-            case "PolynomialLR":
-                self.horizon = number(call, "total_iters", 5)
-                return torch_schedules.polynomial(peak, updates, self.horizon, number(call, "power", 1.0))
-            case _:
-                raise _Unknown(
-                    f"{call.last_name} in line {call.line} is a function of the file's own, which is not run.",
-                    f"第 {call.line} 行的 {call.last_name} 由文件自己的函数决定，不会运行它。",
-                )
-
-    def _linear(self, call: Call, peak: float, updates: int) -> Applied:
-        start, length = self.number(call, "start_factor", 1 / 3), self.number(call, "total_iters", 5)
-        end = self.number(call, "end_factor", 1.0)
-        if start < end:
-            self.warmup = length
-        return torch_schedules.linear(peak, updates, start, end, length)
-
-    def _cosine(self, call: Call, peak: float, updates: int) -> Applied:
-        self.horizon = self.number(call, "T_max")
-        if self.horizon <= 0:
-            raise _Unknown(
-                f"T_max in line {call.line} is {self.horizon:g}, by which PyTorch divides.",
-                f"第 {call.line} 行的 T_max 为 {self.horizon:g}，PyTorch 会除以它。",
-            )
-        return torch_schedules.cosine(peak, updates, self.horizon, self.number(call, "eta_min", 0.0))
-
-    def _one_cycle(self, call: Call, _: float, updates: int) -> Applied:
-        written = arguments(call)
-        total = written.get("total_steps")
-        if total is not None and total.value is not None:
-            length = self.number(call, "total_steps")
-        else:
-            length = self.number(call, "epochs") * self.number(call, "steps_per_epoch")
-        self.horizon = length
-        share = self.number(call, "pct_start", 0.3)
-        self.warmup = max(0.0, share * length)
-        return torch_schedules.one_cycle(
-            self.number(call, "max_lr"), updates, length, share, self.number(call, "div_factor", 25.0),
-            self.number(call, "final_div_factor", 1e4), call.settings.text("anneal_strategy") or "cos",
-            call.settings.flag("three_phase") or False,
-        )  # fmt: skip
-
-    def _warm_restarts(self, call: Call, peak: float, updates: int) -> Applied:
-        length, factor = self.number(call, "T_0"), self.number(call, "T_mult", 1.0)
-        return torch_schedules.warm_restarts(peak, updates, length, factor, self.number(call, "eta_min", 0.0))
-
-    def _cyclic(self, call: Call, _: float, updates: int) -> Applied:
-        up = self.number(call, "step_size_up", 2000.0)
-        self.warmup = up
-        return torch_schedules.cyclic(
-            self.number(call, "base_lr"), self.number(call, "max_lr"), updates, up,
-            self.number(call, "step_size_down", up), call.settings.text("mode") or "triangular",
-            self.number(call, "gamma", 1.0),
-        )  # fmt: skip
-
-    def _lambda(self, call: Call, peak: float, updates: int) -> Applied:
-        found = written_function(arguments(call).get("lr_lambda"), self.module, self.known)
-        if isinstance(found, str):
-            raise _Unknown(
-                f"the function of LambdaLR in line {call.line} holds what would have to be run: {found}.",
-                f"第 {call.line} 行 LambdaLR 的函数含有只有运行才知道的内容：{found}。",
-            )
-
-        def value(step: float) -> float:
-            try:
-                return found(step)
-            except (NotPlain, ArithmeticError, TypeError, ValueError):
-                raise UserError(
-                    f"the function of LambdaLR in line {call.line} gives no number at step {step:g}.",
-                    f"第 {call.line} 行 LambdaLR 的函数在第 {step:g} 步给不出数值。",
-                ) from None
-
-        try:
-            value(0.0)
-        except UserError as why:
-            raise _Unknown(why.text.en, why.text.zh) from None
-        return torch_schedules.function(peak, updates, value)
-
-    def _held(self, call: Call) -> list[Call]:
-        parts = parts_of(call, self.module)
-        if not parts:
-            raise _Unknown(
-                f"the schedulers of {call.last_name} in line {call.line} cannot be read without running the file.",
-                f"第 {call.line} 行 {call.last_name} 的各个调度器不运行文件就无法得知。",
-            )
-        return parts
-
-    def _sequence(self, call: Call, peak: float, updates: int) -> Applied:
-        parts, milestones = self._held(call), self._numbers(call, "milestones")
-        if len(milestones) != len(parts) - 1:
-            raise _Unknown(
-                f"SequentialLR in line {call.line} has not one milestone fewer than schedulers: it raises an error.",
-                f"第 {call.line} 行 SequentialLR 的里程碑数不比调度器数少一：会报错。",
-            )
-        if any(part.last_name in HOLDERS for part in parts[1:]):
-            raise _Unknown(
-                f"SequentialLR in line {call.line} holds a scheduler of schedulers behind its first: it raises an "
-                "error at the milestone.",
-                f"第 {call.line} 行 SequentialLR 在首个之后嵌套了组合调度器：到里程碑时会报错。",
-            )
-        if any(part.last_name == "OneCycleLR" for part in parts):
-            raise _Unknown(
-                f"OneCycleLR inside SequentialLR (line {call.line}) overwrites the initial rate of the others.",
-                f"SequentialLR 中的 OneCycleLR（第 {call.line} 行）会改写其他调度器的初始学习率。",
-            )
-        self.horizon = None
-        curves = [self.curve(part, peak, updates) for part in parts]
-        if curves[0].factors or curves[0].overrides:
-            raise _Unknown(
-                f"a ChainedScheduler inside SequentialLR (line {call.line}) is not read.",
-                f"不支持 SequentialLR 中的 ChainedScheduler（第 {call.line} 行）。",
-            )
-        if self.horizon is not None:
-            self.horizon += milestones[-1] if milestones else 0
-        if parts[0].last_name == "SequentialLR":
-            # A nested one has counted one step by the time it begins, so its own milestones come one update early.
-            inner = [number - 1 for number in self._numbers(parts[0], "milestones")]
-            curves[0] = torch_schedules.sequence(
-                peak, updates, [self.curve(part, peak, updates) for part in self._held(parts[0])], inner
-            )
-        return torch_schedules.sequence(peak, updates, curves, milestones)
-
-    def _chained(self, call: Call, peak: float, updates: int) -> Applied:
-        parts = self._held(call)
-        curves = [self.curve(part, peak, updates) for part in parts]
-        if parts[-1].last_name in ABSOLUTE:
-            # It writes the rate anew, whatever the others made of it.
-            return curves[-1]
-        if any(part.last_name in ABSOLUTE or part.last_name in HOLDERS for part in parts):
-            raise _Unknown(
-                f"ChainedScheduler in line {call.line} holds a scheduler that overwrites the rate before others "
-                "multiply it.",
-                f"第 {call.line} 行 ChainedScheduler 中有调度器在其他调度器相乘之前改写学习率。",
-            )
-        floors = [
-            place
-            for place, part in enumerate(parts)
-            if part.last_name == "CosineAnnealingLR" and self.number(part, "eta_min", 0.0)
-        ]
-        if not floors or len(parts) == 1:
-            return torch_schedules.product(peak, updates, curves)
-        cosine = parts[floors[0]]
-        made = (
-            torch_schedules.product_with_floor(
-                peak, updates, curves, floors[0], self.number(cosine, "T_max"), self.number(cosine, "eta_min", 0.0)
-            )
-            if len(floors) == 1
-            else None
-        )
-        if made is None:
-            raise _Unknown(
-                f"ChainedScheduler in line {call.line} has a floor and schedulers that never come to rest.",
-                f"第 {call.line} 行 ChainedScheduler 有下限，而其他调度器始终在变。",
-            )
-        return made
-
-    def _numbers(self, call: Call, key: str) -> list[float]:
-        value = arguments(call).get(key)
-        plain: object = None if value is None else value.value
-        members = cast("list[Any]", plain) if isinstance(plain, list) else [UNREADABLE]
-        numbers = [as_number(member) for member in members]
-        if any(number is None for number in numbers) or len(numbers) > 1000:
-            raise _Unknown(
-                f"{key} of {call.last_name} in line {call.line} cannot be read without running the file.",
-                f"第 {call.line} 行 {call.last_name} 的 {key} 不运行文件就无法得知。",
-            )
-        return [float(number) for number in numbers if number is not None]
-
-    def _transformers(self, call: Call, peak: float, updates: int) -> Applied:
-        given = arguments(call)
-        kind = KINDS.get(call.last_name)
-        if kind is None:
-            written = given.get("name")
-            kind = str(written.value).rsplit(".", 1)[-1].lower() if written is not None and written.known else ""
-        if kind not in transformers_schedules.TYPES or kind in transformers_schedules.UNPLANNED:
-            raise _Unknown(
-                f"the type of {call.last_name} in line {call.line} cannot be read without running the file.",
-                f"第 {call.line} 行 {call.last_name} 的类型不运行文件就无法得知。",
-            )
-        timed = kind not in ("constant", "constant_with_warmup", "inverse_sqrt")
-        # The length first: the warmup is often written as a share of it.
-        whole = given.get("num_training_steps")
-        if kind == "warmup_stable_decay" and (whole is None or whole.value is None) and "num_stable_steps" in given:
-            parts = ("num_warmup_steps", "num_stable_steps", "num_decay_steps")
-            horizon = sum(self.number(call, key) for key in parts)
-        else:
-            horizon = self.number(call, "num_training_steps") if timed else 0.0
-        if timed:
-            self.horizon = horizon
-        least = 0.0 if call.last_name == "get_scheduler" else None
-        self.warmup = 0.0 if kind == "constant" else self.number(call, "num_warmup_steps", least)
-        own: dict[str, Any] = {}
-        for key in (key for key in SHAPE if key in given):
-            own[key] = evaluate(given[key], self.module, self.known)
-            if own[key] is UNREADABLE:
-                raise _Unknown(
-                    f"{key} = {given[key].written} in line {given[key].line} cannot be read without running the file.",
-                    f"第 {given[key].line} 行的 {key} = {given[key].written} 不运行文件就无法得知。",
-                )
-        specific = given.get("scheduler_specific_kwargs")
-        inner: object = None if specific is None else specific.value
-        if isinstance(inner, dict):
-            own |= cast("dict[str, Any]", inner)
-        return transformers_schedules.applied(kind, peak, self.warmup, int(horizon), updates, own)

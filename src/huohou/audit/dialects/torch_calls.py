@@ -74,29 +74,33 @@ def parts_of(call: Call, module: Module) -> list[Call]:
     place = next(number for number, each in enumerate(module.calls) if each is call)
     found: list[Call] = []
     for member in members:
+        wanted = ast.unparse(member.func if isinstance(member, ast.Call) else member)
+        part = None
         if isinstance(member, ast.Call):
-            inner = [
-                each
-                for each in module.calls[place + 1 :]
-                if _same(each, member) and not any(each is other for other in found)
-            ]
-            found += inner[:1]
+            inner = (module.calls[number] for number in range(place + 1, len(module.calls)))
+            part = next(
+                (
+                    each
+                    for each in inner
+                    if each.name == wanted and _same(each, member) and not any(each is other for other in found)
+                ),
+                None,
+            )
         else:
-            wanted = ast.unparse(member)
-            found += [each for each in module.calls[:place] if each.target == wanted][-1:]
-    return found if len(found) == len(members) else []
+            earlier = (module.calls[number] for number in range(place - 1, -1, -1))
+            part = next((each for each in earlier if each.target == wanted), None)
+        if part is None:
+            return []
+        found.append(part)
+    return found
 
 
 def _same(call: Call, node: ast.Call) -> bool:
-    """Whether a call of the file is written like this."""
-    return (
-        call.name == ast.unparse(node.func)
-        and [value.written for value in call.positional] == [ast.unparse(argument) for argument in node.args]
-        and all(
-            call.settings.values[each.arg].written == ast.unparse(each.value)
-            for each in node.keywords
-            if each.arg is not None and each.arg in call.settings
-        )
+    """Whether a call of the file has the arguments that are written here."""
+    return [value.written for value in call.positional] == [ast.unparse(argument) for argument in node.args] and all(
+        call.settings.values[each.arg].written == ast.unparse(each.value)
+        for each in node.keywords
+        if each.arg is not None and each.arg in call.settings
     )
 
 

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
+from huohou.audit.pieces import Piece
 
 
 def linear(peak: float, updates: int, start: float = 1 / 3, end: float = 1.0, length: float = 5) -> Applied:

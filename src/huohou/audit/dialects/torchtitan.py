@@ -6,10 +6,11 @@ The multiplier of update u is the one of u, not of u − 1, and the last update 
 
 from __future__ import annotations
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects.tokens import note
 from huohou.audit.dialects.tokens import updates as tokens_to_updates
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.reading import Given, Reading, Role
 from huohou.audit.values import Settings
 from huohou.language import Text

@@ -8,17 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from huohou.audit.applied import Applied, Piece
 from huohou.audit.data_size import samples_of
-from huohou.audit.dialects import deepspeed_scheduler, transformers_schedules
+from huohou.audit.dialects import trainer_deepspeed, transformers_schedules
+from huohou.audit.dialects.intended import intended, meant_updates
 from huohou.audit.dialects.tokens import note
 from huohou.audit.dialects.trainer_length import ERAS, Length, era_of, warmup_updates
 from huohou.audit.dialects.world_size import processes
 from huohou.audit.document import Document
 from huohou.audit.reading import Given, Reading, Resolved, Role
-from huohou.audit.source import Source
-from huohou.audit.structured import NotThis, read_json
-from huohou.audit.values import Settings, as_number
+from huohou.audit.values import Settings
 from huohou.language import Text
 
 
@@ -118,11 +116,11 @@ def read_trainer(
         )
     curve = transformers_schedules.applied(kind, peak, warmup, horizon, updates, used)
     reading.steps += _steps(settings, steps, ratio, made.updates, made.word, horizon)
-    wanted = _wanted(steps, ratio, horizon, made.word)
+    wanted = meant_updates(steps, ratio, horizon, made.word)
     own_role = Role(role, curve, float(warmup), intended(kind, peak, wanted, updates, own), model, float(horizon))
-    config = _deepspeed(settings, document, reading)
+    config = trainer_deepspeed.config_of(settings, document, reading)
     if config is not None and config.text("scheduler.type") is not None:
-        filled = deepspeed_scheduler.from_trainer(
+        filled = trainer_deepspeed.filled_in(
             config,
             peak=peak,
             warmup=made.updates,
@@ -130,7 +128,7 @@ def read_trainer(
             updates=updates,
             version=given.version("deepspeed"),
         )
-        wrong = deepspeed_scheduler.mismatches(config, peak=peak, warmup=made.updates, horizon=horizon)
+        wrong = trainer_deepspeed.mismatches(config, peak=peak, warmup=made.updates, horizon=horizon)
         if wrong:
             named = "; ".join(f"{key} {ours} / {theirs}" for key, ours, theirs in wrong)
             reading.refused = Text(
@@ -242,60 +240,6 @@ def _steps(settings: Settings, steps: float, ratio: float, warmup: int, word: st
             ),
         )
     ]
-
-
-def _wanted(steps: float, ratio: float, horizon: int, word: str) -> int:
-    """The updates of warmup that the words mean: a share rounded up exactly, or the number itself."""
-    from fractions import Fraction
-
-    if word == "ratio":
-        share = Fraction(repr(ratio if ratio > 0 else steps))
-        return math.ceil(share * horizon)
-    return int(steps)
-
-
-def intended(kind: str, peak: float, warmup: int, updates: int, kwargs: Mapping[str, Any]) -> Applied | None:
-    """What people mean by the words: no update at zero, the peak in update W, the floor in update T."""
-    if kind not in (
-        "linear",
-        "cosine",
-        "cosine_with_min_lr",
-        "cosine_warmup_with_min_lr",
-        "constant",
-        "constant_with_warmup",
-    ):
-        return None
-    rise = (Piece(0, "linear", 0.0, 1.0, max(1, warmup), origin=-1.0),) if warmup > 0 else ()
-    if kind.startswith("constant"):
-        return Applied(peak, updates, (*rise, Piece(warmup, "hold", 1.0)))
-    rate, floor = as_number(kwargs.get("min_lr_rate")), as_number(kwargs.get("min_lr"))
-    least = float(rate) if rate is not None else (float(floor) / peak if floor is not None and peak else 0.0)
-    shape = "linear" if kind == "linear" else "cosine"
-    fall = Piece(warmup, shape, 1.0, least, max(1, updates - warmup), origin=warmup - 1.0)
-    return Applied(peak, updates, (*rise, fall))
-
-
-def _deepspeed(settings: Settings, document: Document, reading: Reading) -> Settings | None:
-    """The DeepSpeed configuration that the arguments name or hold."""
-    inner = settings.under("deepspeed")
-    if inner.values:
-        return inner
-    name = settings.text("deepspeed", "deepspeed_config")
-    if name is None:
-        return None
-    if name.lstrip().startswith("{"):
-        try:
-            return read_json(Source(f"{settings.name}:deepspeed", name))
-        except NotThis:
-            return None
-    found = document.other(name)
-    if found is None:
-        reading.assume(
-            f"{name} was not found; it is taken to have no scheduler of its own.",
-            f"未找到 {name}；假定其中没有调度器。",
-        )
-        return None
-    return found.settings
 
 
 def _other_eras(

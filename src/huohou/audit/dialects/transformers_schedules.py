@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
+from huohou.audit.pieces import Piece
 from huohou.audit.values import as_number
 
 TYPES = (

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import mmengine_schedules
 from huohou.audit.dialects.calls import number
 from huohou.audit.dialects.mmengine_schedules import KINDS, Part
 from huohou.audit.document import Document
+from huohou.audit.pieces import Piece
 from huohou.audit.python import Call, Module
 from huohou.audit.reading import Given, Reading, Resolved, Role
 from huohou.audit.values import Settings, Value

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from huohou.audit.applied import Applied, Piece
+from huohou.audit.applied import Applied
 from huohou.audit.dialects import transformers_schedules
+from huohou.audit.pieces import Piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from huohou.audit.applied import look
 from huohou.audit.logs.agree import Agreement
 from huohou.audit.logs.examine import LogAudit
 from huohou.audit.logs.explain import Explanation
 from huohou.audit.logs.fit import Fit
+from huohou.audit.looking import look
 from huohou.audit.plain import finding
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from huohou.audit.applied import look
+from huohou.audit.looking import look
 from huohou.audit.reading import Given, Reading
 from huohou.audit.rules.base import Example, Found, Rule
 from huohou.errors import UserError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from huohou.audit.applied import look
 from huohou.audit.edits import replaced
+from huohou.audit.looking import look
 from huohou.audit.reading import Edit, Given, Reading, Role
 from huohou.audit.rules.base import Example, Found, Rule
 from huohou.errors import UserError
