@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
-
-from huohou.audit.document import Document
-from huohou.audit.examine import Audit, examine
-from huohou.audit.reading import Given
-from huohou.audit.source import Source
-
-
-def audit(text: str, name: str, **given: Any) -> Audit:
-    return examine(Document(Source(name, text, Path(name))), Given(**given))
-
+from audited import audit
 
 LLAMA_FACTORY = (
     "stage: sft\ndo_train: true\nfinetuning_type: lora\ntemplate: llama2\ncutoff_len: 1024\ndataset: x\n"

@@ -9,32 +9,14 @@ likewise, with the ``CosineAnnealingLR.get_lr`` of torch 2.5, the newest that it
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from audited import agrees, audit, only
 
 from huohou.audit.document import Document
-from huohou.audit.examine import Audit, examine
-from huohou.audit.reading import Given, Role
+from huohou.audit.examine import examine
+from huohou.audit.reading import Given
 from huohou.audit.source import Source
-
-SEEN = (1, 2, 9, 10, 11, 50, 80, 81, 99, 100)
-
-
-def audit(text: str, name: str, **given: Any) -> Audit:
-    return examine(Document(Source(name, text, Path(name))), Given(**given))
-
-
-def only(found: Audit) -> Role:
-    (reading,) = found.readings
-    (role,) = reading.roles
-    return role
-
-
-def agrees(role: Role, rates: list[float], seen: tuple[int, ...] = SEEN) -> None:
-    peak = max(rates)
-    assert [role.applied.rate(update) for update in seen] == pytest.approx(rates, rel=0, abs=1e-12 * peak)
-
 
 PPO = """python3 -m verl.trainer.main_ppo \\
     algorithm.adv_estimator=gae data.train_batch_size={batch} actor_rollout_ref.model.path=a critic.model.path=c \\

@@ -10,32 +10,14 @@ its loader does), ``trainer/trainer_utils.py`` of minimind (d65ef2c, in the loop
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from audited import agrees, audit, only
 
 from huohou.audit.document import Document
-from huohou.audit.examine import Audit, examine
-from huohou.audit.reading import Given, Role
+from huohou.audit.examine import examine
+from huohou.audit.reading import Given
 from huohou.audit.source import Source
-
-SEEN = (1, 2, 9, 10, 11, 50, 80, 81, 99, 100)
-
-
-def audit(text: str, name: str, **given: Any) -> Audit:
-    return examine(Document(Source(name, text, Path(name))), Given(**given))
-
-
-def only(found: Audit) -> Role:
-    (reading,) = found.readings
-    (role,) = reading.roles
-    return role
-
-
-def agrees(role: Role, rates: list[float], seen: tuple[int, ...] = SEEN) -> None:
-    peak = max(rates)
-    assert [role.applied.rate(update) for update in seen] == pytest.approx(rates, rel=0, abs=1e-12 * peak)
-
 
 OLMO = [
     ("CosWithWarmup(warmup=10)", [2.9999999999999997e-05, 5.9999999999999995e-05, 0.00026999999999999995, 0.0002999999999999999, 0.00029991776164757793, 0.0001884425039850356, 6.158400017893797e-05, 5.861854826309253e-05, 3.008223835242207e-05, 2.9999999999999997e-05]),
