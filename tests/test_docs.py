@@ -18,6 +18,7 @@ import pytest
 import huohou
 from huohou import records
 from huohou.audit.dialects.all import DIALECTS
+from huohou.audit.rules.all import RULES
 from huohou.cli.arguments import Parser, dashes
 from huohou.cli.main import VERBS, main
 from huohou.config.sections import SECTIONS
@@ -337,6 +338,12 @@ def test_notes_are_dated_and_the_newest_stands_first() -> None:
         dates = [block.lines[0][3:13] for block in blocks(read(page)) if block.kind == "heading" and block.tag == "##"]
         assert dates and all(re.fullmatch(r"\d{4}-\d\d-\d\d", date) for date in dates)
         assert all(newer >= older for newer, older in pairwise(dates))
+
+
+@pytest.mark.parametrize("page", PAIRS[0], ids=named)
+def test_the_readme_counts_the_rules_and_repairs(page: Path) -> None:
+    said = [int(number) for number in re.findall(r"\b(\d+) (?:\[rules\]|条来自|of which|条可用)", read(page))]
+    assert said == [len(RULES), sum(any(bad.fixed for bad in rule.bad) for rule in RULES)]
 
 
 # Moving from another framework: what its configuration really does, and that the better one is better.
