@@ -18,7 +18,7 @@ comment = "# "
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """Its own schedules, then the Trainer's."""
-    lagging, leading = max(0, wanted.top - 1), wanted.top if wanted.rise else 0
+    lagging, leading = wanted.lagging, wanted.top if wanted.rise else 0
     if wanted.rise is not None and wanted.rise.shape == "rising power":
         yield Start({"kind": "quadratic", "warmup": lagging}, ("warmup",))
     if wanted.fall is not None and wanted.fall.shape == "rex":

@@ -17,7 +17,7 @@ comment = "# "
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """Its schedulers with warmup; the decay ends at ``t_max``, which may lie before or behind the run's end."""
-    warmup = max(0, wanted.top - 1)
+    warmup = wanted.lagging
     end = max(warmup + 1, wanted.foot - 1)
     if wanted.fall is None:
         values = {"kind": "constant_with_warmup", "warmup": warmup, "floor": 1.0, "end": wanted.updates}

@@ -18,7 +18,7 @@ comment = "# "
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """The Transformers' schedules that need no arguments."""
-    lagging = max(0, wanted.top - 1)
+    lagging = wanted.lagging
     for kind in ("constant_with_warmup", "linear", "cosine", "polynomial", "inverse_sqrt"):
         yield Start({"kind": kind, "warmup": lagging}, ("warmup",))
     for start in trainer_family.starts(wanted):

@@ -17,7 +17,7 @@ comment = "# "
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """Its styles."""
-    warmup = max(0, wanted.top - 1)
+    warmup = wanted.lagging
     end = max(warmup + 1, wanted.foot - 1)
     if wanted.fall is None:
         yield Start({"style": "constant", "warmup": warmup, "end": wanted.updates, "floor": 0.0}, ("warmup",))

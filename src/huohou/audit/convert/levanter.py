@@ -17,7 +17,7 @@ comment = "# "
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """Its schedules, with and without a hold."""
-    warmup = max(0, wanted.top - 1)
+    warmup = wanted.lagging
     tail = max(1, wanted.updates + 1 - wanted.turn)
     if wanted.fall is None:
         yield Start({"kind": "constant", "warmup": warmup, "floor": 0.0}, ("warmup",))

@@ -17,7 +17,7 @@ comment = "# "
 def starts(wanted: Wanted) -> Iterator[Start]:
     """One schedule: i / W, then a cosine to ``min_lr``."""
     for floor in dict.fromkeys((wanted.floor, wanted.last)):
-        yield Start({"warmup": max(0, wanted.top - 1), "floor": floor}, ("warmup",), ("floor",))
+        yield Start({"warmup": wanted.lagging, "floor": floor}, ("warmup",), ("floor",))
 
 
 def write(values: Values, wanted: Wanted) -> str:

@@ -19,7 +19,7 @@ _STYLES = {"linear": "linear", "cosine": "cosine", "1-sqrt": "minus_sqrt", "expo
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """Each style; the warmup rises from update 1, so one that rises from before it begins above 0."""
-    warmup = max(0, wanted.top - 1)
+    warmup = wanted.lagging
     decay = max(warmup + 1, wanted.foot - 1)
     tail = max(1, wanted.foot - wanted.turn)
     rises = dict.fromkeys((wanted.start, wanted.first)) if wanted.rise is not None else {0.0: None}

@@ -18,7 +18,7 @@ def starts(wanted: Wanted) -> Iterator[Start]:
     """(i + 1) / (W + 1), then a cosine to ``min_lr``; or a constant."""
     if wanted.fall is None and wanted.rise is None:
         yield Start({"warmup": 0, "end": wanted.updates, "floor": 1.0, "decays": False})
-    warmup = max(0, wanted.top - 1) if wanted.rise is not None else 0
+    warmup = wanted.lagging if wanted.rise is not None else 0
     for floor in dict.fromkeys((wanted.floor, wanted.last)):
         values = {"warmup": warmup, "end": max(warmup + 1, wanted.foot - 1), "floor": floor, "decays": True}
         yield Start(values, ("warmup", "end"), ("floor",))

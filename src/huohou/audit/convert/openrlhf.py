@@ -17,7 +17,7 @@ comment = "# "
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """Its default, a cosine to a share of the peak, and the Transformers' that need no arguments."""
-    warmup = max(0, wanted.top - 1)
+    warmup = wanted.lagging
     for kind in ("constant_with_warmup", "linear", "cosine", "inverse_sqrt"):
         yield Start({"kind": kind, "warmup": warmup, "floor": 0.0}, ("warmup",))
     for floor in dict.fromkeys((wanted.floor, wanted.last)):

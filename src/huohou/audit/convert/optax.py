@@ -19,7 +19,7 @@ _LEVELS = ("init_value", "peak_value", "end_value", "value")
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """Its schedules that this audit reads."""
-    warmup = max(0, wanted.top - 1) if wanted.rise is not None else 0
+    warmup = wanted.lagging if wanted.rise is not None else 0
     firsts = dict.fromkeys((wanted.start, wanted.first)) if warmup else {0.0: None}
     end = max(warmup + 1, wanted.foot - 1)
     if wanted.fall is None and not warmup:

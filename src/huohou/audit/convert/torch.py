@@ -21,7 +21,7 @@ _LEAST = 1e-15
 
 def starts(wanted: Wanted) -> Iterator[Start]:
     """A rise, if there is one, a hold, if there is one, and each way to fall."""
-    warmup = max(0, wanted.top - 1) if wanted.rise is not None else 0
+    warmup = wanted.lagging if wanted.rise is not None else 0
     firsts = dict.fromkeys((max(_LEAST, wanted.start), max(_LEAST, wanted.first))) if warmup else {1.0: None}
     real = ("first",) if warmup else ()
     whole = ("warmup",) if warmup else ()

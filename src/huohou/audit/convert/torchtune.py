@@ -19,7 +19,7 @@ def starts(wanted: Wanted) -> Iterator[Start]:
     """The cosine, or no scheduler at all."""
     if wanted.fall is None and wanted.rise is None:
         yield Start({"warmup": None})
-    yield Start({"warmup": max(0, wanted.top - 1)}, ("warmup",))
+    yield Start({"warmup": wanted.lagging}, ("warmup",))
     yield Start({"warmup": None})
 
 

@@ -23,7 +23,7 @@ def starts(wanted: Wanted) -> Iterator[Start]:
     """Seeds of every type, those without arguments of their own first."""
     end = wanted.updates
     # i / W stands at 0 in update 1 and at the peak in update W + 1; (i + 1) / W in updates 0 and W.
-    lagging, leading = max(0, wanted.top - 1), wanted.top if wanted.rise else 0
+    lagging, leading = wanted.lagging, wanted.top if wanted.rise else 0
     floor = wanted.floor
     if wanted.fall is None:
         yield Start({"kind": "constant_with_warmup" if wanted.rise else "constant", "warmup": lagging}, _W)

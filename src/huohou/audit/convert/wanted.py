@@ -94,6 +94,11 @@ class Wanted:
         return self.curve.updates
 
     @property
+    def lagging(self) -> int:
+        """The warmup, in updates, of a framework that first uses its peak in update W + 1."""
+        return max(0, self.top - 1)
+
+    @property
     def peak(self) -> float:
         """The configured peak."""
         return self.curve.peak
